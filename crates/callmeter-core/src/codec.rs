@@ -1,0 +1,496 @@
+//! The encoding of a record for spool and flight buffer, and its JSON form.
+//!
+//! ```text
+//! format   1 byte, RECORD_FORMAT
+//! call id  16 bytes (UUIDv7)
+//! layer    1 byte
+//! rev      varint
+//! fields   key varint = number << 1 | kind; kind 0: a varint, kind 1: length varint and bytes
+//! parts    number 126 (merged records only): see merge.rs
+//! ```
+//! Fields stand in ascending order; absent ones are left out. A reader keeps a number, or a word of a
+//! closed list, that it does not know and writes it back as it came: new fields need no new format.
+//! Decoding any bytes yields a record or an error, never a panic.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::merge::Part;
+use crate::record::for_each_field;
+use crate::{
+    Billing, CallId, CallRecord, Cost, ErrorKind, Field, Flags, Layer, Meta, Operation, PicoUsd,
+    Status, UsageSource, clean_text,
+};
+
+/// The version of the encoding.
+pub const RECORD_FORMAT: u8 = 1;
+
+const PARTS: u32 = 126;
+
+/// A field's value in the encoding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wire<'a> {
+    Int(u64),
+    Bytes(Cow<'a, [u8]>),
+}
+
+/// What the encoding, the limits and the JSON form need of a field's type.
+pub(crate) trait FieldValue: Sized {
+    /// The value in the encoding; `None` when absent.
+    fn wire(&self) -> Option<Wire<'_>>;
+    /// Reads the value; `None` when this build does not understand it.
+    fn from_wire(wire: &Wire<'_>) -> Option<Self>;
+    /// Brings a text within `limit` characters; says whether something was cut off.
+    fn bound(&mut self, limit: usize) -> bool {
+        let _ = limit;
+        false
+    }
+    /// The JSON form.
+    fn json(&self) -> serde_json::Value;
+}
+
+/// A type whose absence is `None`.
+trait Scalar: Sized {
+    fn to_wire(&self) -> Wire<'_>;
+    fn of_wire(wire: &Wire<'_>) -> Option<Self>;
+    fn bound_scalar(&mut self, limit: usize) -> bool {
+        let _ = limit;
+        false
+    }
+    fn to_json(&self) -> serde_json::Value;
+}
+
+impl<T: Scalar> FieldValue for Option<T> {
+    fn wire(&self) -> Option<Wire<'_>> {
+        self.as_ref().map(Scalar::to_wire)
+    }
+    fn from_wire(wire: &Wire<'_>) -> Option<Self> {
+        T::of_wire(wire).map(Some)
+    }
+    fn bound(&mut self, limit: usize) -> bool {
+        self.as_mut().is_some_and(|value| value.bound_scalar(limit))
+    }
+    fn json(&self) -> serde_json::Value {
+        self.as_ref()
+            .map_or(serde_json::Value::Null, Scalar::to_json)
+    }
+}
+
+fn text<'a>(wire: &'a Wire<'_>) -> Option<&'a str> {
+    match wire {
+        Wire::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+        Wire::Int(_) => None,
+    }
+}
+
+fn bound_text(value: &mut String, limit: usize) -> bool {
+    let (clean, cut) = clean_text(value, limit);
+    if let Cow::Owned(clean) = clean {
+        *value = clean;
+    } else if cut {
+        let end = clean.len();
+        value.truncate(end);
+    }
+    cut
+}
+
+impl Scalar for String {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Bytes(Cow::Borrowed(self.as_bytes()))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        text(wire).map(str::to_owned)
+    }
+    fn bound_scalar(&mut self, limit: usize) -> bool {
+        bound_text(self, limit)
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.as_str().into()
+    }
+}
+
+impl Scalar for Status {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Bytes(Cow::Borrowed(self.as_str().as_bytes()))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        text(wire).map(Self::from_word)
+    }
+    fn bound_scalar(&mut self, limit: usize) -> bool {
+        let Self::Custom(word) = self else {
+            return false;
+        };
+        let mut owned = word.to_string();
+        let cut = bound_text(&mut owned, limit);
+        *self = Self::from_word(&owned);
+        cut
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.as_str().into()
+    }
+}
+
+impl Scalar for u64 {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Int(*self)
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        match wire {
+            Wire::Int(value) => Some(*value),
+            Wire::Bytes(_) => None,
+        }
+    }
+    fn to_json(&self) -> serde_json::Value {
+        (*self).into()
+    }
+}
+
+macro_rules! small_integers {
+    ($($integer:ty),+) => { $(impl Scalar for $integer {
+        fn to_wire(&self) -> Wire<'_> { Wire::Int(u64::from(*self)) }
+        fn of_wire(wire: &Wire<'_>) -> Option<Self> { u64::of_wire(wire)?.try_into().ok() }
+        fn to_json(&self) -> serde_json::Value { (*self).into() }
+    })+ };
+}
+small_integers!(u16, u32);
+
+impl Scalar for bool {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Int(u64::from(*self))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        match u64::of_wire(wire)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+    fn to_json(&self) -> serde_json::Value {
+        (*self).into()
+    }
+}
+
+impl Scalar for PicoUsd {
+    fn to_wire(&self) -> Wire<'_> {
+        let value = self.as_pico();
+        Wire::Int((value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned())
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        let value = u64::of_wire(wire)?;
+        Some(Self::from_pico(
+            (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg(),
+        ))
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.as_pico().into()
+    }
+}
+
+impl Scalar for CallId {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Bytes(Cow::Owned(self.to_bytes().to_vec()))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        match wire {
+            Wire::Bytes(bytes) => Self::from_bytes(bytes.as_ref().try_into().ok()?),
+            Wire::Int(_) => None,
+        }
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.to_string().into()
+    }
+}
+
+impl Scalar for Meta {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Bytes(Cow::Owned(self.to_json_text().into_bytes()))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        Self::from_json_text(text(wire)?)
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.to_json_value()
+    }
+}
+
+impl Scalar for BTreeMap<String, u64> {
+    fn to_wire(&self) -> Wire<'_> {
+        Wire::Bytes(Cow::Owned(serde_json::to_vec(self).unwrap_or_default()))
+    }
+    fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+        serde_json::from_str(text(wire)?).ok()
+    }
+    fn bound_scalar(&mut self, limit: usize) -> bool {
+        if self.keys().all(|key| clean_text(key, limit).0 == *key) {
+            return false;
+        }
+        *self = std::mem::take(self)
+            .into_iter()
+            .map(|(key, count)| (clean_text(&key, limit).0.into_owned(), count))
+            .collect();
+        true
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.iter()
+            .map(|(key, count)| (key.clone(), serde_json::Value::from(*count)))
+            .collect()
+    }
+}
+
+macro_rules! listed_words {
+    ($($list:ty),+) => { $(impl Scalar for $list {
+        fn to_wire(&self) -> Wire<'_> { Wire::Int(u64::from(self.code())) }
+        fn of_wire(wire: &Wire<'_>) -> Option<Self> {
+            Self::from_code(u64::of_wire(wire)?.try_into().ok()?)
+        }
+        fn to_json(&self) -> serde_json::Value { self.as_str().into() }
+    })+ };
+}
+listed_words!(Billing, ErrorKind, Operation, UsageSource);
+
+impl FieldValue for Flags {
+    fn wire(&self) -> Option<Wire<'_>> {
+        (!self.is_empty()).then(|| Wire::Int(self.bits()))
+    }
+    fn from_wire(wire: &Wire<'_>) -> Option<Self> {
+        u64::of_wire(wire).map(Self::from_bits)
+    }
+    fn json(&self) -> serde_json::Value {
+        self.names().into()
+    }
+}
+
+macro_rules! define_access {
+    ($($tag:literal $variant:ident $name:literal ($($path:tt)+) $limit:literal $owner:ident,)+) => {
+        impl CallRecord {
+            /// The value of a field in the encoding; `None` when absent.
+            pub(crate) fn wire(&self, field: Field) -> Option<Wire<'_>> {
+                match field { $(Field::$variant => self.$($path)+.wire(),)+ }
+            }
+
+            /// Sets a field from its encoding; `None` when it is not understood.
+            fn set_wire(&mut self, tag: u32, wire: &Wire<'_>) -> Option<()> {
+                match tag {
+                    $($tag => { self.$($path)+ = FieldValue::from_wire(wire)?; })+
+                    _ => return None,
+                }
+                Some(())
+            }
+
+            /// Takes a field over from another record.
+            pub(crate) fn copy_field(&mut self, field: Field, from: &Self) {
+                match field { $(Field::$variant => self.$($path)+.clone_from(&from.$($path)+),)+ }
+            }
+
+            fn json_fields(&self, mut each: impl FnMut(&'static str, serde_json::Value)) {
+                $(each($name, self.$($path)+.json());)+
+            }
+        }
+    };
+}
+
+for_each_field!(define_access);
+
+/// The bytes are no record of a format that this build reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A newer version wrote it.
+    NewerFormat(u8),
+    /// It is cut short or corrupt.
+    Corrupt,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NewerFormat(format) => {
+                write!(f, "record format {format} was written by a newer callmeter")
+            }
+            Self::Corrupt => f.write_str("the record is corrupt"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl CallRecord {
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        self.encode_into(&mut out);
+        out
+    }
+
+    /// Encodes the record behind what `out` holds.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        out.push(RECORD_FORMAT);
+        out.extend_from_slice(&self.call_id.to_bytes());
+        out.push(self.layer.code());
+        put_varint(out, u64::from(self.rev));
+        let mut unknown = self.unknown.iter().peekable();
+        for field in Field::ALL {
+            while let Some((_, raw)) = unknown.next_if(|(tag, _)| **tag < field.tag()) {
+                out.extend_from_slice(raw);
+            }
+            if let Some(wire) = self.wire(*field) {
+                put_field(out, field.tag(), &wire);
+            }
+        }
+        for (_, raw) in unknown {
+            out.extend_from_slice(raw);
+        }
+        if !self.parts.is_empty() {
+            let mut bytes = Vec::new();
+            for part in &self.parts {
+                part.encode_into(&mut bytes);
+            }
+            put_field(out, PARTS, &Wire::Bytes(Cow::Owned(bytes)));
+        }
+    }
+
+    /// Decodes a record.
+    ///
+    /// # Errors
+    /// When the bytes are no record, or one of a newer format.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        match bytes.first() {
+            None => return Err(DecodeError::Corrupt),
+            Some(&RECORD_FORMAT) => {}
+            Some(&format) => return Err(DecodeError::NewerFormat(format)),
+        }
+        decode_body(bytes).ok_or(DecodeError::Corrupt)
+    }
+
+    /// The record as one line of JSON with every field of the record, `null` where it is unknown;
+    /// money as decimal text.
+    pub fn to_json(&self, cost: Option<&Cost>) -> String {
+        let mut out = String::with_capacity(2_048);
+        out.push('{');
+        let mut each = |name: &str, value: serde_json::Value| {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            out.push('"');
+            out.push_str(name);
+            out.push_str("\":");
+            out.push_str(&value.to_string());
+        };
+        let money = |amount: Option<PicoUsd>| -> serde_json::Value {
+            amount.map_or(serde_json::Value::Null, |amount| amount.to_string().into())
+        };
+        each("v", 1.into());
+        each("call_id", self.call_id.to_string().into());
+        each("layer", self.layer.as_str().into());
+        each("rev", self.rev.into());
+        each("started_at", self.started_at().to_string().into());
+        self.json_fields(|name, value| {
+            if name != Field::ReportedCost.name() {
+                each(name, value);
+            }
+        });
+        each("reported_cost_usd", money(self.reported_cost));
+        if let Some(cost) = cost {
+            each("cost_usd", money(cost.cost));
+            each(
+                "unpriced_reason",
+                cost.unpriced_reason.map(|reason| reason.as_str()).into(),
+            );
+            each("computed_cost_usd", money(cost.computed_cost));
+            each(
+                "cost_source",
+                cost.cost_source.map(|source| source.as_str()).into(),
+            );
+            each("price_id", cost.price_id.as_deref().into());
+            each(
+                "price_match",
+                cost.price_match.map(|found| found.as_str()).into(),
+            );
+            each("book_rev", cost.book_rev.into());
+        }
+        out.push('}');
+        out
+    }
+}
+
+fn decode_body(bytes: &[u8]) -> Option<CallRecord> {
+    let mut rest = bytes.get(1..)?;
+    let (id, after) = rest.split_at_checked(16)?;
+    let call_id = CallId::from_bytes(id.try_into().ok()?)?;
+    let (layer, after) = after.split_first()?;
+    rest = after;
+    let layer = Layer::from_code(*layer)?;
+    let rev = u32::try_from(take_varint(&mut rest)?).ok()?;
+    let mut record = CallRecord::new(call_id, layer, rev);
+    let mut last = 0_u32;
+    while !rest.is_empty() {
+        let raw = rest;
+        let key = take_varint(&mut rest)?;
+        let tag = u32::try_from(key >> 1).ok()?;
+        if tag <= last {
+            return None;
+        }
+        last = tag;
+        let wire = if key & 1 == 0 {
+            Wire::Int(take_varint(&mut rest)?)
+        } else {
+            let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+            let (value, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Wire::Bytes(Cow::Borrowed(value))
+        };
+        if tag == PARTS {
+            let Wire::Bytes(bytes) = &wire else {
+                return None;
+            };
+            record.parts = Part::decode_all(bytes)?;
+        } else if record.set_wire(tag, &wire).is_none() {
+            let length = raw.len().checked_sub(rest.len())?;
+            record.unknown.insert(tag, raw.get(..length)?.to_vec());
+        }
+    }
+    Some(record)
+}
+
+fn put_field(out: &mut Vec<u8>, tag: u32, wire: &Wire<'_>) {
+    let key = u64::from(tag) << 1;
+    match wire {
+        Wire::Int(value) => {
+            put_varint(out, key);
+            put_varint(out, *value);
+        }
+        Wire::Bytes(bytes) => {
+            put_varint(out, key | 1);
+            put_varint(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// Appends an unsigned LEB128 varint.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Takes an unsigned LEB128 varint off the front; `None` when it is cut short or too long.
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7f);
+        if shift == 63 && part > 1 {
+            return None;
+        }
+        value |= part << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}

@@ -1,0 +1,578 @@
+//! The host's own keys on a row, and the rules that keep content and secrets out of them.
+//!
+//! ```text
+//! value      scalar of at most 256 characters, a flat list of at most 16 such, or one level of keys
+//! in all     32 keys, 4 KiB
+//! refused    longer or deeper values; keys that name content (prompt, messages, …) or secrets
+//!            (api_key, …); texts that look like a secret
+//! ```
+//! A refused value leaves its key with what it was, never with a part of it. `privacy.meta.allow` names
+//! keys whose content is meant to be kept; secrets and the limits in all stay refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+const MAX_KEYS: usize = 32;
+const MAX_BYTES: usize = 4_096;
+const MAX_KEY_CHARS: usize = 64;
+const MAX_TEXT_CHARS: usize = 256;
+const MAX_ALLOWED_CHARS: usize = 2_000;
+const MAX_LIST: usize = 16;
+
+/// Names that stand for what was said to or by a model, as whole words of a key.
+const CONTENT_WORDS: &[&str] = &[
+    "prompt",
+    "prompts",
+    "message",
+    "messages",
+    "content",
+    "contents",
+    "completion",
+    "completions",
+    "response",
+    "reply",
+    "answer",
+    "text",
+    "input",
+    "inputs",
+    "output",
+    "outputs",
+    "instruction",
+    "instructions",
+    "question",
+    "query",
+    "transcript",
+    "conversation",
+    "history",
+    "document",
+    "documents",
+    "arguments",
+    "args",
+    "body",
+    "traceback",
+    "stacktrace",
+    "exception",
+];
+
+/// A last word that makes a key a measure or a name of the content, not the content.
+const MEASURE_WORDS: &[&str] = &[
+    "hash", "id", "ids", "count", "counts", "tokens", "length", "len", "chars", "bytes", "size",
+    "version", "type", "kind", "name", "ms", "us", "seconds", "ratio", "score", "lang", "language",
+    "template", "format", "status", "code", "index", "rev", "model",
+];
+
+/// Names that stand for secrets, as parts of a key.
+const SECRET_WORDS: &[&str] = &[
+    "apikey",
+    "secret",
+    "password",
+    "passwd",
+    "authorization",
+    "credential",
+    "cookie",
+    "privatekey",
+    "accesskey",
+    "bearer",
+    "dsn",
+    "accesstoken",
+    "authtoken",
+    "refreshtoken",
+    "sessiontoken",
+];
+
+/// Beginnings of well-known keys and tokens.
+const SECRET_PREFIXES: &[&str] = &[
+    "sk-",
+    "sk_",
+    "rk_",
+    "pk_live",
+    "Bearer ",
+    "bearer ",
+    "Basic ",
+    "AIza",
+    "ya29.",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "hf_",
+    "gsk_",
+    "nvapi-",
+    "xai-",
+    "pplx-",
+    "AKIA",
+    "ASIA",
+    "-----BEGIN",
+    "r8_",
+    "dop_v1_",
+    "eyJ",
+];
+
+/// A value of meta.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MetaValue {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A number; one that JSON cannot hold becomes text.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<MetaValue>),
+    /// Further keys.
+    Map(BTreeMap<String, MetaValue>),
+}
+
+macro_rules! meta_from {
+    ($($from:ty => |$value:ident| $into:expr;)+) => { $(impl From<$from> for MetaValue {
+        fn from($value: $from) -> Self { $into }
+    })+ };
+}
+
+meta_from! {
+    bool => |value| Self::Bool(value);
+    i32 => |value| Self::Int(i64::from(value));
+    u32 => |value| Self::Int(i64::from(value));
+    i64 => |value| Self::Int(value);
+    u64 => |value| i64::try_from(value).map_or_else(|_| Self::Text(value.to_string()), Self::Int);
+    usize => |value| i64::try_from(value).map_or_else(|_| Self::Text(value.to_string()), Self::Int);
+    f32 => |value| Self::from(f64::from(value));
+    f64 => |value| if value.is_finite() { Self::Float(value) } else { Self::Text(value.to_string()) };
+    &str => |value| Self::Text(value.to_owned());
+    String => |value| Self::Text(value);
+    BTreeMap<String, MetaValue> => |value| Self::Map(value);
+}
+
+impl<T: Into<MetaValue>> From<Option<T>> for MetaValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl<T: Into<MetaValue>> From<Vec<T>> for MetaValue {
+    fn from(values: Vec<T>) -> Self {
+        Self::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Which keys may hold what the rules refuse by name or length (`privacy.meta.allow`).
+#[derive(Clone, Debug, Default)]
+pub struct MetaPolicy {
+    allow: BTreeSet<String>,
+}
+
+impl MetaPolicy {
+    /// Allows the given keys.
+    pub fn allowing<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self {
+            allow: keys.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// A value of meta was refused. Says what it was, never what it held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaRefusal {
+    key: String,
+    what: String,
+    allowable: bool,
+}
+
+impl MetaRefusal {
+    /// The key, bounded and printable.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl fmt::Display for MetaRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "meta key '{}' was not stored: {}", self.key, self.what)?;
+        if self.allowable {
+            write!(
+                f,
+                "; to store it, set privacy.meta.allow = [\"{}\"]",
+                self.key
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The host's own keys of one call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meta {
+    values: BTreeMap<String, MetaValue>,
+    bytes: usize,
+}
+
+impl Meta {
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<&MetaValue> {
+        self.values.get(key)
+    }
+
+    /// Sets a key. An empty key is ignored.
+    ///
+    /// # Errors
+    /// When the rules refuse the value; the key then says what it was, where there is room for it.
+    pub fn insert(
+        &mut self,
+        key: &str,
+        value: impl Into<MetaValue>,
+        policy: &MetaPolicy,
+    ) -> Result<(), MetaRefusal> {
+        if key.is_empty() {
+            return Ok(());
+        }
+        let clean = crate::clean_text(key, MAX_KEY_CHARS).0.into_owned();
+        let mut value = value.into();
+        let refusal = match check(&clean, &value, policy) {
+            Ok(()) => None,
+            Err((what, allowable)) => {
+                value = MetaValue::Text(format!("(not stored: {what})"));
+                Some(MetaRefusal {
+                    key: clean.clone(),
+                    what,
+                    allowable,
+                })
+            }
+        };
+        let old = self
+            .values
+            .get(&clean)
+            .map_or(0, |old| size_of_entry(&clean, old));
+        let bytes = self
+            .bytes
+            .saturating_sub(old)
+            .saturating_add(size_of_entry(&clean, &value));
+        let refuse = |what: &str| {
+            Err(MetaRefusal {
+                key: clean.clone(),
+                what: what.to_owned(),
+                allowable: false,
+            })
+        };
+        if old == 0 && self.values.len() >= MAX_KEYS {
+            return refuse("more than 32 keys");
+        }
+        if bytes > MAX_BYTES {
+            return refuse("more than 4 KiB in all");
+        }
+        self.bytes = bytes;
+        scrub_controls(&mut value);
+        self.values.insert(clean, value);
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// The keys and values as JSON text.
+    pub fn to_json_text(&self) -> String {
+        self.to_json_value().to_string()
+    }
+
+    pub(crate) fn to_json_value(&self) -> serde_json::Value {
+        self.values
+            .iter()
+            .map(|(key, value)| (key.clone(), value.to_json()))
+            .collect()
+    }
+
+    /// Reads what [`to_json_text`](Self::to_json_text) wrote; the rules were applied then.
+    pub(crate) fn from_json_text(text: &str) -> Option<Self> {
+        let serde_json::Value::Object(object) = serde_json::from_str(text).ok()? else {
+            return None;
+        };
+        let values: BTreeMap<_, _> = object
+            .into_iter()
+            .map(|(key, value)| (key, MetaValue::from_json(value)))
+            .collect();
+        let bytes = values.iter().fold(0_usize, |sum, (key, value)| {
+            sum.saturating_add(size_of_entry(key, value))
+        });
+        Some(Self { values, bytes })
+    }
+}
+
+impl MetaValue {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Int(value) => (*value).into(),
+            Self::Float(value) => (*value).into(),
+            Self::Text(value) => value.as_str().into(),
+            Self::List(values) => values.iter().map(Self::to_json).collect(),
+            Self::Map(values) => values
+                .iter()
+                .map(|(key, value)| (key.clone(), value.to_json()))
+                .collect(),
+        }
+    }
+
+    fn from_json(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(value),
+            serde_json::Value::Number(number) => number
+                .as_i64()
+                .map(Self::Int)
+                .or_else(|| number.as_f64().map(Self::Float))
+                .unwrap_or(Self::Null),
+            serde_json::Value::String(text) => Self::Text(text),
+            serde_json::Value::Array(values) => {
+                Self::List(values.into_iter().map(Self::from_json).collect())
+            }
+            serde_json::Value::Object(values) => Self::Map(
+                values
+                    .into_iter()
+                    .map(|(key, value)| (key, Self::from_json(value)))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn size_of_entry(key: &str, value: &MetaValue) -> usize {
+    key.len()
+        .saturating_add(value.to_json().to_string().len())
+        .saturating_add(4)
+}
+
+type Refused = (String, bool);
+
+fn check(key: &str, value: &MetaValue, policy: &MetaPolicy) -> Result<(), Refused> {
+    let allowed = policy.allow.contains(key);
+    check_name(key, allowed)?;
+    match value {
+        MetaValue::Map(values) => {
+            if values.len() > MAX_LIST {
+                return Err((format!("{} keys within", values.len()), false));
+            }
+            for (inner, value) in values {
+                check_name(inner, allowed)?;
+                check_flat(value, allowed)?;
+            }
+            Ok(())
+        }
+        _ => check_flat(value, allowed),
+    }
+}
+
+fn check_flat(value: &MetaValue, allowed: bool) -> Result<(), Refused> {
+    match value {
+        MetaValue::List(values) => {
+            if values.len() > MAX_LIST {
+                return Err((format!("a list of {}", values.len()), false));
+            }
+            values
+                .iter()
+                .try_for_each(|value| check_scalar(value, allowed))
+        }
+        _ => check_scalar(value, allowed),
+    }
+}
+
+fn check_scalar(value: &MetaValue, allowed: bool) -> Result<(), Refused> {
+    match value {
+        MetaValue::Text(text) => {
+            let max = if allowed {
+                MAX_ALLOWED_CHARS
+            } else {
+                MAX_TEXT_CHARS
+            };
+            let count = text.chars().count();
+            if looks_like_a_secret(text) {
+                Err(("a text that looks like a secret".to_owned(), false))
+            } else if count > max {
+                Err((format!("a text of {count} characters"), !allowed))
+            } else {
+                Ok(())
+            }
+        }
+        MetaValue::List(_) => Err(("a list within a list".to_owned(), false)),
+        MetaValue::Map(_) => Err(("keys more than two levels deep".to_owned(), false)),
+        MetaValue::Null | MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) => Ok(()),
+    }
+}
+
+fn check_name(key: &str, allowed: bool) -> Result<(), Refused> {
+    let words = words_of(key);
+    let joined: String = words.concat();
+    let is_measure = words
+        .last()
+        .is_some_and(|word| MEASURE_WORDS.contains(&word.as_str()));
+    let names_token = words.iter().any(|word| word == "token");
+    if names_token || SECRET_WORDS.iter().any(|secret| joined.contains(secret)) {
+        return Err(("a name that stands for a secret".to_owned(), false));
+    }
+    let names_content = words
+        .iter()
+        .any(|word| CONTENT_WORDS.contains(&word.as_str()));
+    if names_content && !is_measure && !allowed {
+        return Err(("a name that stands for content".to_owned(), true));
+    }
+    Ok(())
+}
+
+/// The words of a key in snake, kebab, dotted or camel case, in lower case.
+fn words_of(key: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before_was_lower = false;
+    for c in key.chars() {
+        let starts_word = !c.is_alphanumeric() || (c.is_uppercase() && before_was_lower);
+        if starts_word && words.last().is_some_and(|word| !word.is_empty()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        before_was_lower = c.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn looks_like_a_secret(text: &str) -> bool {
+    let starts = |word: &str| {
+        SECRET_PREFIXES
+            .iter()
+            .any(|prefix| word.starts_with(prefix) && word.len() >= prefix.len().saturating_add(8))
+    };
+    let has_password_in_url = text.split("://").skip(1).any(|rest| {
+        rest.split(['/', '?', '#'])
+            .next()
+            .is_some_and(|host| host.contains('@'))
+    });
+    has_password_in_url
+        || starts(text)
+        || text
+            .split([' ', '\t', '\n', '"', '\'', '=', ':', ','])
+            .any(starts)
+}
+
+fn scrub_controls(value: &mut MetaValue) {
+    match value {
+        MetaValue::Text(text) => {
+            if text.chars().any(char::is_control) {
+                *text = crate::clean_text(text, usize::MAX).0.into_owned();
+            }
+        }
+        MetaValue::List(values) => values.iter_mut().for_each(scrub_controls),
+        MetaValue::Map(values) => {
+            *values = std::mem::take(values)
+                .into_iter()
+                .map(|(key, mut value)| {
+                    scrub_controls(&mut value);
+                    (crate::clean_text(&key, MAX_KEY_CHARS).0.into_owned(), value)
+                })
+                .collect();
+        }
+        MetaValue::Null | MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(key: &str, value: impl Into<MetaValue>) -> Option<String> {
+        let mut meta = Meta::default();
+        let refusal = meta.insert(key, value, &MetaPolicy::default()).err();
+        refusal.map(|refusal| format!("{refusal} | {}", meta.to_json_text()))
+    }
+
+    #[test]
+    fn ordinary_values_are_kept() {
+        for (key, value) in [
+            ("temperature", MetaValue::from(0.2)),
+            ("retries", 3.into()),
+            ("prompt_tokens", 17.into()),
+            ("prompt_hash", "ba7816bf8f01".into()),
+            ("promptVersion", "v3".into()),
+            ("tags", vec!["a", "b"].into()),
+            ("note", "grün\u{0}".into()),
+            ("nothing", None::<bool>.into()),
+        ] {
+            assert_eq!(refused(key, value), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn content_and_secrets_are_refused_and_leave_only_what_they_were() {
+        let deep = BTreeMap::from([(
+            "choice".to_owned(),
+            MetaValue::Map(BTreeMap::from([(
+                "x".to_owned(),
+                MetaValue::from("MARKER"),
+            )])),
+        )]);
+        for (key, value) in [
+            ("prompt", MetaValue::from("MARKER")),
+            ("userPrompt", "MARKER".into()),
+            ("x", "MARKER".repeat(100).into()),
+            ("x", vec!["MARKER"; 17].into()),
+            ("x", vec![vec!["MARKER"]].into()),
+            ("x", deep.into()),
+            (
+                "x",
+                BTreeMap::from([("content".to_owned(), MetaValue::from("MARKER"))]).into(),
+            ),
+            ("api_key", "MARKER".into()),
+            ("OPENAI_API_KEY", "MARKER".into()),
+            ("auth-token", "MARKER".into()),
+            ("x", "sk-MARKERMARKERMARKER".into()),
+            ("x", "key=sk-proj-MARKERMARKER".into()),
+            ("x", "postgres://app:MARKER@db/shop".into()),
+        ] {
+            let shown = refused(key, value).expect(key);
+            assert!(!shown.contains("MARKER"), "{shown}");
+            assert!(shown.contains("(not stored: "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn allow_lifts_the_rules_on_names_and_length_but_not_on_secrets() {
+        let policy = MetaPolicy::allowing(["query"]);
+        let mut meta = Meta::default();
+        assert!(meta.insert("query", "q".repeat(300), &policy).is_ok());
+        assert!(meta.insert("query", "sk-abcdefghijkl", &policy).is_err());
+        let refusal = meta.insert("answer", "a", &policy).unwrap_err().to_string();
+        assert!(
+            refusal.contains("privacy.meta.allow = [\"answer\"]"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn the_whole_is_bounded() {
+        let mut meta = Meta::default();
+        let policy = MetaPolicy::default();
+        for at in 0..40 {
+            assert_eq!(meta.insert(&format!("k{at}"), at, &policy).is_ok(), at < 32);
+        }
+        let mut meta = Meta::default();
+        let kept = (0..32).filter(|at| {
+            meta.insert(&format!("k{at}"), "é".repeat(200), &policy)
+                .is_ok()
+        });
+        assert_eq!(kept.count(), 10);
+        assert!(meta.to_json_text().len() <= MAX_BYTES);
+        let again = Meta::from_json_text(&meta.to_json_text()).unwrap();
+        assert_eq!(again, meta);
+    }
+}

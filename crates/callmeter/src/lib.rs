@@ -1,0 +1,2 @@
+//! One durable row for every LLM call.
+pub mod settings;

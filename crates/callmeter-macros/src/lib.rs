@@ -80,31 +80,57 @@ fn expand(arguments: &Arguments, function: ItemFn) -> syn::Result<Tokens> {
     let Arguments { caller, provider, model } = arguments;
     let output = match &sig.output {
         syn::ReturnType::Default => quote!(()),
-        syn::ReturnType::Type(_, returned) => match &**returned {
-            syn::Type::ImplTrait(_) => quote!(_),
-            other => quote!(#other),
-        },
+        syn::ReturnType::Type(_, returned) if has_impl(returned) => quote!(_),
+        syn::ReturnType::Type(_, returned) => quote!(#returned),
     };
     let open = quote! { let __callmeter_call = ::callmeter::call(#caller, #provider, #model); };
-    // The settle closure names the value's type at the call site, where method resolution can see
-    // which traits it implements; see `callmeter::__private`.
+    // The value's type stands in the closure, where method resolution can see which traits it
+    // implements; see `callmeter::__private`.
     let settle = quote! {
         |__callmeter_call: ::callmeter::CallGuard, __callmeter_value: &#output| {
             #[allow(unused_imports)]
-            use ::callmeter::__private::{SettleAny as _, SettleResult as _, SettleUsage as _, SettleResultUsage as _};
-            (&&&&::callmeter::__private::Probe(__callmeter_value)).settle(__callmeter_call);
+            use ::callmeter::__private::{
+                SettleAny as _, SettleResult as _, SettleResultBoth as _, SettleResultClass as _,
+                SettleResultUsage as _, SettleUsage as _,
+            };
+            (&&&&&::callmeter::__private::Probe(__callmeter_value)).settle(__callmeter_call);
+        }
+    };
+    // A return that is never reached tells the type to a body that ends in `?` and `Ok(…)`.
+    let typed = if output.to_string() == "_" {
+        quote!()
+    } else {
+        quote! {
+            #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::let_unit_value)]
+            if false {
+                let __callmeter_never: #output = ::core::unreachable!();
+                return __callmeter_never;
+            }
         }
     };
     let body = if sig.asyncness.is_some() {
         quote! {
             #open
-            ::callmeter::__private::run(__callmeter_call, async move #block, #settle).await
+            ::callmeter::__private::run(__callmeter_call, async move { #typed #block }, #settle).await
         }
     } else {
         quote! {
             #open
-            ::callmeter::__private::run_blocking(__callmeter_call, move || #block, #settle)
+            ::callmeter::__private::run_blocking(__callmeter_call, move || { #typed #block }, #settle)
         }
     };
     Ok(quote! { #(#attrs)* #vis #sig { #body } })
+}
+
+/// Whether a type holds an `impl Trait`, which can be named nowhere else.
+fn has_impl(returned: &syn::Type) -> bool {
+    quote!(#returned).into_iter().any(token_is_impl)
+}
+
+fn token_is_impl(token: proc_macro2::TokenTree) -> bool {
+    match token {
+        proc_macro2::TokenTree::Ident(ident) => ident == "impl",
+        proc_macro2::TokenTree::Group(group) => group.stream().into_iter().any(token_is_impl),
+        proc_macro2::TokenTree::Punct(_) | proc_macro2::TokenTree::Literal(_) => false,
+    }
 }

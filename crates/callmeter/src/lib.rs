@@ -1,2 +1,122 @@
-//! One durable row for every LLM call.
+//! One durable row for every LLM call: who called, which provider and model answered, how many tokens,
+//! how long, what it cost, whether it failed, fell back or hit a cache. No prompt and no response is kept.
+//!
+//! Three nouns:
+//!
+//! - a [`CallGuard`] surrounds one call. [`call`] opens it, setters tell it what happens, and every way
+//!   out, an early return and a panic included, makes exactly one row;
+//! - [`Callmeter`] is the running recorder behind the guards: a spool on disk that outlives the process,
+//!   and a shipper that takes rows to the store;
+//! - [`settings`] say where rows go and what they may keep.
+//!
+//! ```
+//! # let home = tempfile::tempdir()?;
+//! let callmeter = callmeter::builder().home(home.path()).init()?;
+//!
+//! let mut call = callmeter::call("sales_copy", "ollama", "llama3.1:8b");
+//! let (prompt_tokens, reply_tokens) = (26, 112); // … ask the model here …
+//! call.tokens(prompt_tokens, reply_tokens);
+//! call.finish();
+//!
+//! assert!(callmeter.flush(std::time::Duration::from_secs(30)).is_complete());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A guard that is left by `?` still makes its row (`error`, kind `unfinished`). Whole calls need no
+//! guard in hand: [`CallGuard::run`] surrounds a future, [`CallGuard::run_blocking`] a closure,
+//! [`macro@logged`] a function.
+//!
+//! Recording cannot fail and cannot panic: whatever goes wrong is counted ([`Callmeter::stats`]) and
+//! logged once an episode through `tracing`, target `callmeter`.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod backoff;
+mod builder;
+mod control;
+mod global;
+mod guard;
+mod handoff;
+mod home;
+mod identity;
+mod ledger;
+mod lock;
+mod pipeline;
+mod recorder;
+mod report;
+mod run;
+mod setters;
 pub mod settings;
+mod shipper;
+mod sinks;
+mod spool;
+mod worker;
+
+use std::panic::Location;
+
+pub use callmeter_core::{
+    Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
+    UnknownCaller, Usage,
+};
+pub use callmeter_macros::logged;
+
+pub use crate::builder::{Builder, InitError};
+pub use crate::guard::CallGuard;
+pub use crate::home::{Home, HomeStanding};
+pub use crate::pipeline::{Callmeter, Flush, Stats};
+pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
+pub use crate::run::ObservedCall;
+
+/// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
+/// store in the home. Keep what it returns until the process ends.
+///
+/// A setting that cannot be read does not stop the host: it is one error in the log, and calls wait in
+/// the spool until a process that can read it ships them.
+///
+/// # Errors
+/// When this process records already, or the system gives no threads.
+pub fn init() -> Result<Callmeter, InitError> {
+    builder().init()
+}
+
+/// Starts recording with settings given in code.
+pub fn builder() -> Builder {
+    Builder::default()
+}
+
+/// Opens a guard around one call, on the recorder that [`init`] started. Without one, or while recording
+/// is off, the guard does nothing.
+///
+/// `caller` is cut at 64 characters, `provider` at 32, `model` at 128.
+#[track_caller]
+pub fn call(
+    caller: impl AsRef<str>,
+    provider: impl AsRef<str>,
+    model: impl AsRef<str>,
+) -> CallGuard {
+    if !global::is_on() {
+        global::warn_if_never_started();
+        return CallGuard::off();
+    }
+    global::open(caller.as_ref(), provider.as_ref(), model.as_ref(), Location::caller())
+}
+
+/// Switches the process's recorder on or off from the next call on (promise CM-9).
+pub fn set_enabled(enabled: bool) {
+    if let Some(recorder) = global::recorder() {
+        recorder.set_wanted(enabled);
+        global::switch_changed(&recorder);
+    }
+}
+
+/// Reads `AI_CALL_LOGGING_ENABLED` and `CALLMETER_ENABLED` anew: if either is `false`, `0`, `no` or `off`,
+/// recording is off. [`init`] reads them once; calls never do.
+pub fn refresh_env() {
+    if let Some(recorder) = global::recorder() {
+        recorder.set_env_wanted(builder::enabled_by_env(|name| std::env::var(name).ok()));
+        global::switch_changed(&recorder);
+    }
+}

@@ -1,0 +1,179 @@
+//! How a recorder is set up in code.
+//!
+//! Owns the way from settings to a running pipeline: what the builder says wins over the environment,
+//! that over the file, that over the defaults.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
+
+use crate::global;
+use crate::home::Home;
+use crate::pipeline::{Callmeter, PipelineConfig};
+use crate::recorder::{Privacy, Recorder, Scope};
+use crate::settings::Settings;
+use crate::shipper::{BatchLimits, MakeSink};
+
+/// Sets a recorder up; made by [`builder`](crate::builder).
+#[must_use = "a builder does nothing until init() or open()"]
+#[derive(Default)]
+pub struct Builder {
+    home: Option<PathBuf>,
+    settings: Option<Settings>,
+    clock: Option<Arc<dyn Clock>>,
+    sink: Option<(String, MakeSink)>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// Recording could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// This process records already.
+    #[error("callmeter is running in this process already; keep one handle and share it")]
+    AlreadyRunning,
+    /// The system gave no thread.
+    #[error("cannot start callmeter's threads: {0}")]
+    Threads(#[source] std::io::Error),
+}
+
+impl Builder {
+    /// The home directory, instead of `CALLMETER_HOME` or the platform's data directory.
+    pub fn home(mut self, path: impl AsRef<Path>) -> Self {
+        self.home = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Settings that were resolved before, instead of those of environment and file.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Another clock than the system's, for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Another sink than the store of the settings. `name` tells spools for it from others, and
+    /// `make` opens it, again after each failure.
+    pub fn sink<F>(mut self, name: impl Into<String>, make: F) -> Self
+    where
+        F: FnMut() -> Result<Box<dyn Sink>, SinkError> + Send + 'static,
+    {
+        self.sink = Some((name.into(), Box::new(make)));
+        self
+    }
+
+    /// Starts recording and makes this the process's recorder, that of [`callmeter::call`](crate::call).
+    ///
+    /// # Errors
+    /// When the process has one already, or the system gives no threads.
+    pub fn init(self) -> Result<Callmeter, InitError> {
+        if global::recorder().is_some() {
+            return Err(InitError::AlreadyRunning);
+        }
+        let callmeter = self.open()?;
+        if global::install(&callmeter.recorder) {
+            Ok(callmeter)
+        } else {
+            Err(InitError::AlreadyRunning)
+        }
+    }
+
+    /// Starts a recorder of its own, beside that of the process: calls are opened with
+    /// [`Callmeter::call`].
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn open(self) -> Result<Callmeter, InitError> {
+        Callmeter::start(self.configure()).map_err(InitError::Threads)
+    }
+
+    fn configure(self) -> PipelineConfig {
+        let (mut settings, is_readable) = match self.settings {
+            Some(settings) => (settings, true),
+            None => match Settings::from_process() {
+                Ok(settings) => (settings, true),
+                Err(error) => {
+                    tracing::error!(
+                        target: "callmeter",
+                        "{error}; calls wait in the spool; see `callmeter doctor`"
+                    );
+                    (Settings::default(), false)
+                }
+            },
+        };
+        if let Some(home) = self.home {
+            settings.home = Some(home);
+        }
+        let home = Home::at(settings.home.clone().unwrap_or_else(crate::settings::fallback_home));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let (store, make_sink) = match self.sink {
+            Some((name, make)) => (name, Some(make)),
+            None if is_readable => crate::sinks::of_settings(&settings, &home, Arc::clone(&clock)),
+            None => (String::new(), None),
+        };
+        let key = settings.privacy.hash_key.clone().unwrap_or_else(|| home.hash_key_or_random());
+        PipelineConfig {
+            recorder: Recorder::new(
+                clock,
+                scope_of(&settings),
+                Privacy {
+                    prompt_hash: settings.privacy.prompt_hash,
+                    key,
+                    meta: settings.privacy.meta.clone(),
+                },
+                settings.registry.clone(),
+            ),
+            home,
+            store,
+            make_sink,
+            limits: BatchLimits {
+                rows: settings.shipper.batch_rows,
+                age: settings.shipper.batch_age,
+            },
+            max_spool_bytes: settings.spool.max_bytes,
+            exit_flush: settings.exit_flush,
+            enabled: settings.enabled,
+        }
+    }
+}
+
+fn scope_of(settings: &Settings) -> Scope {
+    let scope = settings.scope.clone();
+    Scope {
+        project: scope.project,
+        team: scope.team,
+        cost_center: scope.cost_center,
+        service: scope.service,
+        environment: scope.environment,
+        billing: scope.billing,
+        host_name: host_name(),
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(not(unix))]
+fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok()
+}
+
+/// Whether the environment lets calls be recorded: neither switch is off.
+pub(crate) fn enabled_by_env(read: impl Fn(&str) -> Option<String>) -> bool {
+    [EnvVar::LegacyEnabled, EnvVar::Enabled]
+        .iter()
+        .all(|variable| !read(variable.name()).is_some_and(|value| is_off_word(&value)))
+}

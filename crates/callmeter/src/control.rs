@@ -1,0 +1,82 @@
+//! What the host's threads, the worker and the shipper tell one another.
+//!
+//! Owns the one condition variable of a recorder: requests to flush and to stop, and how far worker and
+//! shipper have come. No lock is held across I/O.
+
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The shared state; see the fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// The number of the last flush asked for.
+    pub(crate) flush_asked: u64,
+    /// The number of the last flush after which the worker had spooled everything.
+    pub(crate) flush_spooled: u64,
+    /// How many flushes are waiting for the store's answer.
+    pub(crate) waiting_flushes: u32,
+    /// The last row of the own spool at that moment.
+    pub(crate) spooled_seq: i64,
+    /// The own spool, once there is one.
+    pub(crate) spool: Option<PathBuf>,
+    /// Calls that the worker holds because the spool takes none.
+    pub(crate) held: u64,
+    /// Losses that the spool could not be told of yet.
+    pub(crate) unsaved_dropped: u64,
+    /// The worker should write the last and end.
+    pub(crate) stop_worker: bool,
+    /// The shipper should end.
+    pub(crate) stop_shipper: bool,
+    /// Whether this process ships.
+    pub(crate) is_shipping: bool,
+    /// Whether the store has failed ten times in a row.
+    pub(crate) is_degraded: bool,
+    /// Why the store or the spool last failed, scrubbed.
+    pub(crate) last_error: Option<String>,
+    /// Counts what the shipper got acknowledged; a waiting flush looks again when it changes.
+    pub(crate) acknowledgements: u64,
+}
+
+impl Control {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of the state.
+    pub(crate) fn snapshot(&self) -> State {
+        self.lock().clone()
+    }
+
+    /// Changes the state and wakes whoever waits.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `done` holds or `limit` has passed; says whether it held.
+    pub(crate) fn wait_until(&self, limit: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(limit);
+        let mut state = self.lock();
+        loop {
+            if done(&state) {
+                return true;
+            }
+            let left = deadline.map_or(limit, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The home: the directory of one machine's or one service's callmeter.
+//!
+//! ```text
+//! store.sqlite       the embedded store, unless another is named
+//! spool/ID.spool     calls on their way, a file a process; spool/ID.lease its owner's lock
+//! ship-HASH.lock     the office of the shipper, one for each store
+//! ledger.sqlite      the counters of spools that are no more
+//! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
+//! ```
+//! Directories are 0700 and files 0600: a home belongs to one user.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use callmeter_core::{Conservation, HashKey};
+
+use crate::ledger::Ledger;
+use crate::spool::{SPOOL_EXTENSION, SpoolReader};
+
+/// A home directory of callmeter.
+#[derive(Clone, Debug)]
+pub struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    /// Names a home without touching the disk.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the embedded store.
+    pub fn default_store(&self) -> PathBuf {
+        self.path.join("store.sqlite")
+    }
+
+    /// Where every finished call of this home is (promise CM-3), read from the spools and the ledger.
+    /// Calls that a living process holds in memory are not in it.
+    ///
+    /// # Errors
+    /// When the home cannot be read. A home that does not exist has no calls. Spools that cannot be
+    /// read are named in the result, not counted.
+    pub fn standing(&self) -> io::Result<HomeStanding> {
+        let spools = self.spools()?;
+        let (retired, retiring) = Ledger::read(&self.ledger_path()).map_err(io::Error::other)?;
+        let mut standing = HomeStanding { conservation: retired, ..HomeStanding::default() };
+        for path in spools {
+            if path.file_stem().is_some_and(|id| retiring.contains(&*id.to_string_lossy())) {
+                continue;
+            }
+            match SpoolReader::open(&path).and_then(|spool| spool.standing()) {
+                Ok(spool) => {
+                    standing.conservation = standing.conservation.plus(&spool);
+                    standing.spools = standing.spools.saturating_add(1);
+                }
+                Err(error) => standing.unreadable.push((path, error.to_string())),
+            }
+        }
+        Ok(standing)
+    }
+
+    pub(crate) fn spool_dir(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    pub(crate) fn ledger_path(&self) -> PathBuf {
+        self.path.join("ledger.sqlite")
+    }
+
+    /// The lock of whoever ships to `store`.
+    pub(crate) fn shipper_lock(&self, store: &str) -> PathBuf {
+        let name = HashKey::new(b"callmeter shipper lock").hash(store).unwrap_or_default();
+        self.path.join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
+    }
+
+    /// Every spool file, the oldest first.
+    pub(crate) fn spools(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(self.spool_dir()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut spools = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == SPOOL_EXTENSION) {
+                spools.push(path);
+            }
+        }
+        spools.sort();
+        Ok(spools)
+    }
+
+    /// Makes the home and its spool directory, for this user alone.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        make_private(&self.path)?;
+        make_private(&self.spool_dir())
+    }
+
+    /// The home's own key, or one that lives as long as the process where the home has no place for it.
+    pub(crate) fn hash_key_or_random(&self) -> HashKey {
+        let key = self.make().and_then(|()| self.hash_key());
+        key.unwrap_or_else(|error| {
+            tracing::warn!(
+                target: "callmeter",
+                "the home has no hash key ({error}); hashes of this process compare with no other's"
+            );
+            let mut bytes = [0_u8; 32];
+            let _ = getrandom::fill(&mut bytes);
+            HashKey::new(&bytes)
+        })
+    }
+
+    /// The home's own key of keyed hashes, made at first use.
+    pub(crate) fn hash_key(&self) -> io::Result<HashKey> {
+        let path = self.path.join("hash.key");
+        match fs::read(&path) {
+            Ok(bytes) if bytes.len() >= 32 => return Ok(HashKey::new(&bytes)),
+            Ok(_) => {
+                let message = format!("{} is too short for a key; delete it", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        // Written aside and linked into place, so that of two processes both read the same key.
+        let aside = self.path.join(format!("hash.key.{}", std::process::id()));
+        write_private(&aside, &bytes)?;
+        let linked = fs::hard_link(&aside, &path);
+        fs::remove_file(&aside)?;
+        match linked {
+            Ok(()) => Ok(HashKey::new(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(HashKey::new(&fs::read(&path)?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where the calls of a home are.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HomeStanding {
+    /// The equation of promise CM-3.
+    pub conservation: Conservation,
+    /// How many spools there are.
+    pub spools: u64,
+    /// Spools that could not be read, with the reason.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,103 @@
+//! The counters of spools that are no more, so that a home's equation (promise CM-3) stays whole.
+//!
+//! Only the elected shipper writes. A spool is retired in three steps, each safe to repeat: its figures
+//! and its id enter the ledger in one transaction, its files go, its id leaves the ledger.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use callmeter_core::{Conservation, DropReason};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS totals(name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS retiring(spool_id TEXT PRIMARY KEY) WITHOUT ROWID;
+";
+
+/// The ledger of a home.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    db: Connection,
+}
+
+impl Ledger {
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        db.pragma_update(None, "user_version", 1)?;
+        db.execute_batch(SCHEMA)?;
+        Ok(Self { db })
+    }
+
+    /// The totals of the ledger at `path`, and the ids of spools whose figures are in it although
+    /// their files may still be there.
+    pub(crate) fn read(path: &Path) -> rusqlite::Result<(Conservation, BTreeSet<String>)> {
+        if !path.exists() {
+            return Ok(Default::default());
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        let mut totals = Conservation::default();
+        let mut query = db.prepare("SELECT name, count FROM totals")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (name, count): (String, i64) = (row.get(0)?, row.get(1)?);
+            let count = u64::try_from(count).unwrap_or(0);
+            match name.as_str() {
+                "finished" => totals.finished = count,
+                "acknowledged" => totals.acknowledged = count,
+                "rejected" => totals.rejected = count,
+                other => {
+                    if let Some(reason) = DropReason::from_word(other) {
+                        totals.add_dropped(reason, count);
+                    }
+                }
+            }
+        }
+        let mut query = db.prepare("SELECT spool_id FROM retiring")?;
+        let retiring = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok((totals, retiring))
+    }
+
+    /// Takes a spool's figures over; says whether they were new.
+    pub(crate) fn take_over(
+        &mut self,
+        spool_id: &str,
+        figures: &Conservation,
+    ) -> rusqlite::Result<bool> {
+        let transaction = self.db.transaction()?;
+        let known: Option<i64> = transaction
+            .query_row("SELECT 1 FROM retiring WHERE spool_id = ?1", [spool_id], |row| row.get(0))
+            .optional()?;
+        if known.is_some() {
+            return Ok(false);
+        }
+        transaction.execute("INSERT INTO retiring VALUES (?1)", [spool_id])?;
+        {
+            let mut add = transaction.prepare(
+                "INSERT INTO totals VALUES (?1, ?2) \
+                 ON CONFLICT(name) DO UPDATE SET count = count + excluded.count",
+            )?;
+            let mut put = |name: &str, count: u64| {
+                add.execute(params![name, i64::try_from(count).unwrap_or(i64::MAX)])
+            };
+            put("finished", figures.finished)?;
+            put("acknowledged", figures.acknowledged)?;
+            put("rejected", figures.rejected)?;
+            for reason in DropReason::ALL {
+                put(reason.as_str(), figures.dropped_for(*reason))?;
+            }
+        }
+        transaction.commit()?;
+        Ok(true)
+    }
+
+    /// Forgets the id of a spool whose files are gone.
+    pub(crate) fn forget(&mut self, spool_id: &str) -> rusqlite::Result<()> {
+        self.db.execute("DELETE FROM retiring WHERE spool_id = ?1", [spool_id])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What values can say about a call: usage from an answer, a class from an error.
+//!
+//! Both traits are read at most once a call and never keep the value.
+
+use callmeter_core::{ErrorKind, Usage};
+
+/// A value that knows what the call used, such as a provider's answer.
+///
+/// ```
+/// use callmeter::{ReportsUsage, Usage};
+/// struct Reply { prompt_eval_count: u32, eval_count: u32 }
+/// impl ReportsUsage for Reply {
+///     fn usage(&self) -> Usage { Usage::of(self.prompt_eval_count, self.eval_count) }
+/// }
+/// ```
+pub trait ReportsUsage {
+    /// What the call used.
+    fn usage(&self) -> Usage;
+}
+
+impl ReportsUsage for Usage {
+    fn usage(&self) -> Usage {
+        self.clone()
+    }
+}
+
+impl<T: ReportsUsage> ReportsUsage for Option<T> {
+    fn usage(&self) -> Usage {
+        self.as_ref().map_or_else(Usage::default, ReportsUsage::usage)
+    }
+}
+
+impl<T: ReportsUsage + ?Sized> ReportsUsage for Box<T> {
+    fn usage(&self) -> Usage {
+        (**self).usage()
+    }
+}
+
+/// An error that knows its kind, its HTTP status and the provider's code.
+///
+/// ```
+/// use callmeter::{ErrorClass, ErrorKind, ErrorReport};
+/// struct TooMany;
+/// impl ErrorClass for TooMany {
+///     fn error_report(&self) -> ErrorReport {
+///         ErrorReport::new(ErrorKind::RateLimit).http_status(429).code("rate_limit_exceeded")
+///     }
+/// }
+/// ```
+pub trait ErrorClass {
+    /// What kind of error it is.
+    fn error_report(&self) -> ErrorReport;
+}
+
+/// What a row keeps of an error: its kind, HTTP status and code, never its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReport {
+    pub(crate) kind: ErrorKind,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) code: Option<String>,
+}
+
+impl ErrorReport {
+    /// An error of the given kind.
+    pub const fn new(kind: ErrorKind) -> Self {
+        Self { kind, http_status: None, code: None }
+    }
+
+    /// The kind that an HTTP status tells by itself.
+    pub const fn of_http_status(status: u16) -> Self {
+        let kind = match status {
+            400 | 405 | 413 | 415 | 422 => ErrorKind::InvalidRequest,
+            401 | 403 => ErrorKind::Auth,
+            404 => ErrorKind::NotFound,
+            408 | 504 => ErrorKind::Timeout,
+            429 => ErrorKind::RateLimit,
+            503 | 529 => ErrorKind::Overloaded,
+            500..=599 => ErrorKind::Server,
+            _ => ErrorKind::Other,
+        };
+        Self { kind, http_status: Some(status), code: None }
+    }
+
+    /// Adds the HTTP status.
+    #[must_use]
+    pub const fn http_status(mut self, status: u16) -> Self {
+        self.http_status = Some(status);
+        self
+    }
+
+    /// Adds the provider's code or type of the error, a short name.
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+}

@@ -1,0 +1,143 @@
+//! The settings of a recorder, resolved: every value is known and valid.
+//!
+//! Owns one documented struct per concern and their defaults. Where values come from (builder, flag,
+//! environment, file) is worked out in the files beside this one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use callmeter_core::{Billing, CallerRegistry, HashKey, MetaPolicy};
+use callmeter_store::StoreUrl;
+
+/// Everything that a recorder needs to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Whether calls are recorded, as the environment says.
+    pub enabled: bool,
+    /// The home directory; `None` where the platform names none.
+    pub home: Option<PathBuf>,
+    /// The longest wait for the last rows when the process ends.
+    pub exit_flush: Duration,
+    /// Where rows go.
+    pub store: StoreSettings,
+    /// What is stamped on every row.
+    pub scope: ScopeSettings,
+    /// What rows may keep.
+    pub privacy: PrivacySettings,
+    /// How the spool is bounded.
+    pub spool: SpoolSettings,
+    /// How rows are sent.
+    pub shipper: ShipperSettings,
+    /// Which prices a new store takes.
+    pub prices: PriceSettings,
+    /// Known callers.
+    pub registry: CallerRegistry,
+    /// The user's own provider names and their kinds.
+    pub providers: BTreeMap<String, String>,
+}
+
+/// Where rows go.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct StoreSettings {
+    /// The store; `None` is the embedded one in the home.
+    pub url: Option<StoreUrl>,
+    /// The zone of accounting days of a new store, by its IANA name.
+    pub accounting_zone: String,
+    /// How many days raw rows are kept; at least 35.
+    pub raw_days: u32,
+}
+
+/// What is stamped on every row.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ScopeSettings {
+    /// The project.
+    pub project: Option<String>,
+    /// The team.
+    pub team: Option<String>,
+    /// The cost centre.
+    pub cost_center: Option<String>,
+    /// The service.
+    pub service: Option<String>,
+    /// The deployment environment.
+    pub environment: Option<String>,
+    /// How calls are paid for.
+    pub billing: Option<Billing>,
+}
+
+/// What rows may keep.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PrivacySettings {
+    /// What becomes of a prompt that is given to be hashed.
+    pub prompt_hash: PromptHash,
+    /// Keys of meta that may hold what the rules refuse by name or length.
+    pub meta: MetaPolicy,
+    /// The key of keyed hashes; `None` is the home's own.
+    pub hash_key: Option<HashKey>,
+}
+
+/// What becomes of a prompt that is given to be hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PromptHash {
+    /// Nothing is kept.
+    None,
+    /// HMAC-SHA-256 under the hash key.
+    #[default]
+    Keyed,
+    /// The first 12 hex digits of SHA-256, as the replaced module did; a short prompt can be guessed
+    /// from it.
+    Sha256_12,
+}
+
+/// How the spool is bounded.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SpoolSettings {
+    /// The ceiling of all spools of a home, in bytes. At the ceiling new calls are dropped and counted.
+    pub max_bytes: u64,
+}
+
+/// How rows are sent.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ShipperSettings {
+    /// The most rows in a batch.
+    pub batch_rows: usize,
+    /// The longest that a row waits for others.
+    pub batch_age: Duration,
+}
+
+/// Which prices a new store takes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PriceSettings {
+    /// `market`, `legacy`, or the path of a book of the user's own.
+    pub book: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            home: None,
+            exit_flush: Duration::from_secs(2),
+            store: StoreSettings {
+                url: None,
+                accounting_zone: "UTC".to_owned(),
+                raw_days: 400,
+            },
+            scope: ScopeSettings::default(),
+            privacy: PrivacySettings::default(),
+            spool: SpoolSettings { max_bytes: 1 << 30 },
+            shipper: ShipperSettings { batch_rows: 1_000, batch_age: Duration::from_secs(1) },
+            prices: PriceSettings { book: "market".to_owned() },
+            registry: CallerRegistry::default(),
+            providers: BTreeMap::new(),
+        }
+    }
+}

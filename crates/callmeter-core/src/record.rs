@@ -447,6 +447,13 @@ impl FieldSet {
         self.0 |= 1 << field.tag();
     }
 
+    /// The same set with `field`.
+    #[must_use]
+    pub const fn with(mut self, field: Field) -> Self {
+        self.insert(field);
+        self
+    }
+
     /// Whether the set has no field.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -4,6 +4,20 @@
 //! learnt of it, and rollups that always equal the rows. Leaves the record and the merge table to
 //! `callmeter-core`, prices to `callmeter-price`, retries and batches to the shipper.
 
+mod error;
+mod histogram;
+mod question;
+mod sqlite;
 mod url;
+mod zone;
 
+pub use self::error::StoreError;
+pub use self::histogram::Histogram;
+pub use self::question::{
+    CallsQuery, Dimension, Filter, Period, ReportQuery, ReportRow, Totals, Unpriced,
+};
+pub use self::sqlite::{
+    BookRevision, SqliteOptions, SqliteReader, SqliteStore, StoreFacts, StoredCall,
+};
 pub use self::url::{StoreUrl, StoreUrlError};
+pub use self::zone::{AccountingZone, UnknownZone};

@@ -62,18 +62,26 @@ impl StoreUrl {
             return Err(if text.is_empty() {
                 StoreUrlError::Empty
             } else {
-                StoreUrlError::UnknownScheme { scheme: scheme_of(text) }
+                StoreUrlError::UnknownScheme {
+                    scheme: scheme_of(text),
+                }
             });
         };
         if !scheme.eq_ignore_ascii_case("sqlite") {
-            return Err(StoreUrlError::UnknownScheme { scheme: scheme_of(scheme) });
+            return Err(StoreUrlError::UnknownScheme {
+                scheme: scheme_of(scheme),
+            });
         }
         let path = match rest.strip_prefix("//") {
             Some(path) if path.starts_with('/') => path,
             Some(_) => return Err(StoreUrlError::HasHost),
             None => rest,
         };
-        if path.is_empty() { Err(StoreUrlError::Empty) } else { Ok(Self::sqlite(path)) }
+        if path.is_empty() {
+            Err(StoreUrlError::Empty)
+        } else {
+            Ok(Self::sqlite(path))
+        }
     }
 
     /// The file.
@@ -85,7 +93,9 @@ impl StoreUrl {
     /// The same store; a relative path is taken from `directory`.
     #[must_use]
     pub fn resolve_against(&self, directory: &Path) -> Self {
-        Self { path: directory.join(&self.path) }
+        Self {
+            path: directory.join(&self.path),
+        }
     }
 }
 
@@ -99,8 +109,14 @@ impl fmt::Display for StoreUrl {
 fn scheme_of(text: &str) -> String {
     let is_scheme = text.len() <= 16
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    if is_scheme { text.to_ascii_lowercase() } else { "?".to_owned() }
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    if is_scheme {
+        text.to_ascii_lowercase()
+    } else {
+        "?".to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -109,25 +125,50 @@ mod tests {
 
     #[test]
     fn an_address_is_a_scheme_and_a_path_or_a_path() {
-        for text in ["sqlite:/a/b.db", "sqlite:///a/b.db", "/a/b.db", "SQLite:/a/b.db"] {
-            assert_eq!(StoreUrl::parse(text).unwrap().path(), Path::new("/a/b.db"), "{text}");
+        for text in [
+            "sqlite:/a/b.db",
+            "sqlite:///a/b.db",
+            "/a/b.db",
+            "SQLite:/a/b.db",
+        ] {
+            assert_eq!(
+                StoreUrl::parse(text).unwrap().path(),
+                Path::new("/a/b.db"),
+                "{text}"
+            );
         }
-        assert_eq!(StoreUrl::parse("sqlite:b.db").unwrap().path(), Path::new("b.db"));
-        assert_eq!(StoreUrl::parse("sqlite://b.db"), Err(StoreUrlError::HasHost));
+        assert_eq!(
+            StoreUrl::parse("sqlite:b.db").unwrap().path(),
+            Path::new("b.db")
+        );
+        assert_eq!(
+            StoreUrl::parse("sqlite://b.db"),
+            Err(StoreUrlError::HasHost)
+        );
         assert_eq!(StoreUrl::parse("sqlite:"), Err(StoreUrlError::Empty));
     }
 
     #[test]
     fn an_error_repeats_no_password() {
-        for text in ["postgres://me:hunter2@db/x", "hunter2 is the password", "hunter2:x@y//"] {
+        for text in [
+            "postgres://me:hunter2@db/x",
+            "hunter2 is the password",
+            "hunter2:x@y//",
+        ] {
             let error = StoreUrl::parse(text).unwrap_err().to_string();
-            assert!(!error.contains("hunter2 is") && !error.contains("@"), "{error}");
+            assert!(
+                !error.contains("hunter2 is") && !error.contains("@"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_relative_path_is_taken_from_where_the_file_stands() {
         let url = StoreUrl::parse("sqlite:data/calls.db").unwrap();
-        assert_eq!(url.resolve_against(Path::new("/srv")).path(), Path::new("/srv/data/calls.db"));
+        assert_eq!(
+            url.resolve_against(Path::new("/srv")).path(),
+            Path::new("/srv/data/calls.db")
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The encoding: every record comes back, unknown fields pass through, any bytes are safe to read.
 
 use callmeter_core::{
-    CallId, CallRecord, Cost, DecodeError, Field, Layer, Meta, MetaPolicy, PicoUsd, RECORD_FORMAT,
-    Status, Timestamp, UsageSource,
+    CallId, CallRecord, Cost, DecodeError, Field, FieldSet, Layer, Meta, MetaPolicy, PicoUsd,
+    RECORD_FORMAT, Status, Timestamp, UsageSource,
 };
 use callmeter_testkit::records::records;
 use proptest::prelude::*;
@@ -11,6 +11,18 @@ proptest! {
     #[test]
     fn a_record_survives_its_encoding(record in records(50)) {
         prop_assert_eq!(CallRecord::decode(&record.encode()), Ok(record));
+    }
+
+    #[test]
+    fn the_rest_of_a_record_leaves_out_what_stands_elsewhere(record in records(50)) {
+        let without = FieldSet::default().with(Field::Caller).with(Field::InputTokens);
+        let mut bytes = Vec::new();
+        record.encode_rest(without, &mut bytes);
+        let mut read = CallRecord::decode_rest(record.call_id, &bytes).unwrap();
+        prop_assert_eq!((&read.caller, read.usage.input_tokens), (&None, None));
+        read.caller.clone_from(&record.caller);
+        read.usage.input_tokens = record.usage.input_tokens;
+        prop_assert_eq!(read, record);
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! The questions that are asked of an embedded store, on a connection that cannot write.
+//!
+//! Reports come from the rollups and are exact; only the edges of a range that begins or ends within an
+//! accounting day are summed from rows. Lists follow an index and read a bounded page.
+
+mod calls;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use callmeter_core::{CallId, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::books::{self, BookRevision};
+use super::columns::{self, StoredCall};
+use super::names::Names;
+use super::schema;
+use crate::{AccountingZone, StoreError};
+
+/// An embedded store, opened for reading.
+pub struct SqliteReader {
+    path: PathBuf,
+    conn: Connection,
+    names: Names,
+    zone: AccountingZone,
+}
+
+impl std::fmt::Debug for SqliteReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteReader")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreFacts {
+    /// The file.
+    pub path: PathBuf,
+    /// The version of its schema.
+    pub format: i64,
+    /// The zone of its accounting days.
+    pub accounting_zone: String,
+    /// The price book in force.
+    pub book: BookRevision,
+    /// How many calls it ever counted: raw rows that were removed for their age are in the rollups still.
+    pub calls: u64,
+    /// When its newest call started.
+    pub newest: Option<Timestamp>,
+    /// How many records it refused.
+    pub rejected: u64,
+    /// The size of the file in bytes, without the write-ahead log.
+    pub size_bytes: u64,
+}
+
+impl SqliteReader {
+    /// Opens a store for reading.
+    ///
+    /// # Errors
+    /// When there is none, the file is something else, or it needs a newer callmeter.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let conn = schema::open_reader(path)?;
+        let zone: String =
+            conn.query_row("SELECT accounting_zone FROM about", [], |row| row.get(0))?;
+        Ok(Self {
+            path: path.to_owned(),
+            conn,
+            names: Names::default(),
+            zone: AccountingZone::named(&zone)?,
+        })
+    }
+
+    /// The zone of the store's accounting days.
+    pub fn zone(&self) -> &AccountingZone {
+        &self.zone
+    }
+
+    /// What the store says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn facts(&self) -> Result<StoreFacts, StoreError> {
+        let one = |sql: &str| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let newest = self
+            .conn
+            .query_row(
+                "SELECT hi, lo FROM calls ORDER BY hi DESC, lo DESC LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let size = one("PRAGMA page_count")?.saturating_mul(one("PRAGMA page_size")?);
+        Ok(StoreFacts {
+            path: self.path.clone(),
+            format: one("SELECT format FROM about")?,
+            accounting_zone: self.zone.name().to_owned(),
+            book: books::newest(&self.conn)?,
+            calls: one("SELECT ifnull(sum(n), 0) FROM roll_day")?.cast_unsigned(),
+            newest: newest
+                .and_then(|(hi, lo)| CallId::from_halves(hi, lo))
+                .map(CallId::started_at),
+            rejected: one("SELECT count(*) FROM rejected")?.cast_unsigned(),
+            size_bytes: size.cast_unsigned(),
+        })
+    }
+
+    /// The call of an id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find(&mut self, id: CallId) -> Result<Option<StoredCall>, StoreError> {
+        columns::find(&self.conn, &mut self.names, id)
+    }
+}

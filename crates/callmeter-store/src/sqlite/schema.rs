@@ -1,0 +1,283 @@
+//! Schema 1 of the embedded store, and how a file is recognised.
+//!
+//! ```text
+//! about           one row: versions, accounting zone
+//! names, scopes   dictionaries: rows hold numbers, these hold the words
+//! calls           one row a call, by the two halves of its id; `ext` holds the record's rest
+//! roll_hour       sums by scope, UTC hour, provider, model, status
+//! roll_day        sums by scope, accounting day and every bounded dimension
+//! roll_names      which names the rollups of a scope and day know; the others are `~other`
+//! book_revisions  the store's price book, every revision it ever had
+//! rejected        records beyond the dedup horizon or too far ahead
+//! ```
+//! `format` tells which schema the file has, `min_reader` and `min_writer` which builds may use it. A
+//! file that this build may not use is left as it is.
+
+use std::path::Path;
+
+use callmeter_core::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+
+use crate::StoreError;
+
+/// The schema that this build makes and knows.
+pub(crate) const FORMAT: i64 = 1;
+/// `clmr`: tells the file from other SQLite databases.
+const APPLICATION_ID: i64 = 0x636c_6d72;
+/// How long a statement waits for another writer.
+const BUSY_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const CACHED_STATEMENTS: usize = 64;
+
+/// The units of `hi` in a UTC day: milliseconds, twelve bits up.
+pub(super) const HI_PER_DAY: i64 = 86_400_000 << 12;
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE about (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  format INTEGER NOT NULL,
+  min_reader INTEGER NOT NULL,
+  min_writer INTEGER NOT NULL,
+  accounting_zone TEXT NOT NULL,
+  made_at INTEGER NOT NULL,
+  made_by TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE names (
+  id INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  UNIQUE (kind, name)
+) STRICT;
+
+CREATE TABLE scopes (
+  id INTEGER PRIMARY KEY,
+  project TEXT, team TEXT, cost_center TEXT, service TEXT, environment TEXT,
+  billing INTEGER
+) STRICT;
+CREATE UNIQUE INDEX scope_by_words ON scopes (
+  ifnull(project, 0), ifnull(team, 0), ifnull(cost_center, 0), ifnull(service, 0),
+  ifnull(environment, 0), ifnull(billing, 0)
+);
+
+CREATE TABLE calls (
+  hi INTEGER NOT NULL,
+  lo INTEGER NOT NULL,
+  scope INTEGER NOT NULL,
+  caller INTEGER NOT NULL,
+  provider INTEGER NOT NULL,
+  model INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  fallback_to INTEGER,
+  call_site INTEGER,
+  host_name INTEGER,
+  sdk INTEGER,
+  given INTEGER NOT NULL,
+  duration_us INTEGER,
+  ttft_us INTEGER,
+  input_tokens INTEGER,
+  output_tokens INTEGER,
+  cache_read_tokens INTEGER,
+  cache_write_tokens INTEGER,
+  reasoning_tokens INTEGER,
+  cache_hit INTEGER,
+  rag_hit INTEGER,
+  error_kind INTEGER,
+  http_status INTEGER,
+  cost_picousd INTEGER,
+  computed_cost_picousd INTEGER,
+  unpriced_reason INTEGER,
+  cost_source INTEGER,
+  price INTEGER,
+  price_match INTEGER,
+  book_rev INTEGER,
+  request_key INTEGER,
+  response_key INTEGER,
+  trace_key INTEGER,
+  ext BLOB NOT NULL,
+  PRIMARY KEY (hi, lo)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX calls_by_caller ON calls (caller, model);
+CREATE INDEX calls_by_trouble ON calls (status, hi) WHERE status <> 2;
+CREATE INDEX calls_unpriced ON calls (unpriced_reason) WHERE unpriced_reason IS NOT NULL;
+CREATE INDEX calls_by_request ON calls (hi / 353894400000, request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX calls_by_response ON calls (hi / 353894400000, response_key) WHERE response_key IS NOT NULL;
+CREATE INDEX calls_by_trace ON calls (hi / 353894400000, trace_key) WHERE trace_key IS NOT NULL;
+
+CREATE TABLE roll_hour (
+  scope INTEGER NOT NULL, hour INTEGER NOT NULL, provider INTEGER NOT NULL,
+  model INTEGER NOT NULL, status INTEGER NOT NULL,
+  n INTEGER NOT NULL, with_usage INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+  cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+  reasoning_tokens INTEGER NOT NULL,
+  cost_microusd INTEGER NOT NULL, cost_picousd INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+  cache_hits INTEGER NOT NULL, rag_hits INTEGER NOT NULL,
+  timed INTEGER NOT NULL, duration_us INTEGER NOT NULL, durations BLOB NOT NULL,
+  PRIMARY KEY (hour, scope, provider, model, status)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE roll_day (
+  scope INTEGER NOT NULL, day INTEGER NOT NULL, caller INTEGER NOT NULL,
+  provider INTEGER NOT NULL, model INTEGER NOT NULL, status INTEGER NOT NULL,
+  fallback_to INTEGER NOT NULL,
+  n INTEGER NOT NULL, with_usage INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+  cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+  reasoning_tokens INTEGER NOT NULL,
+  cost_microusd INTEGER NOT NULL, cost_picousd INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+  cache_hits INTEGER NOT NULL, rag_hits INTEGER NOT NULL,
+  timed INTEGER NOT NULL, duration_us INTEGER NOT NULL, durations BLOB NOT NULL,
+  PRIMARY KEY (day, scope, caller, provider, model, status, fallback_to)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE roll_names (
+  scope INTEGER NOT NULL, day INTEGER NOT NULL, kind INTEGER NOT NULL, name INTEGER NOT NULL,
+  PRIMARY KEY (day, scope, kind, name)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE book_revisions (
+  rev INTEGER PRIMARY KEY,
+  name TEXT NOT NULL, version TEXT NOT NULL, content_id TEXT NOT NULL,
+  body BLOB NOT NULL,
+  made_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE rejected (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, layer INTEGER NOT NULL, rev INTEGER NOT NULL,
+  reason TEXT NOT NULL, rejected_at INTEGER NOT NULL, record BLOB NOT NULL,
+  PRIMARY KEY (hi, lo, layer, rev)
+) WITHOUT ROWID, STRICT;
+
+INSERT INTO names (id, kind, name) VALUES
+  (1, 0, '~other'), (2, 4, 'ok'), (3, 4, 'error'), (4, 4, 'fallback'), (5, 4, 'cancelled'), (6, 4, 'aborted');
+";
+
+/// Opens a store for writing; makes it when there is none. `make` adds what a new one needs.
+pub(super) fn open_writer(
+    path: &Path,
+    zone: &str,
+    now: Timestamp,
+    make: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
+    make_private_file(path)?;
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_LIMIT)?;
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    recognise(&conn, path)?;
+    conn.execute_batch("PRAGMA page_size = 8192")?;
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // FULL: a spool row is deleted after the acknowledgement, which must survive a power loss.
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
+         PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 16777216",
+    )?;
+    let tx = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
+    if !is_made(&tx)? {
+        tx.execute_batch(SCHEMA)?;
+        tx.execute(
+            "INSERT INTO about VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4)",
+            (
+                FORMAT,
+                zone,
+                now.as_micros(),
+                concat!("callmeter ", env!("CARGO_PKG_VERSION")),
+            ),
+        )?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", FORMAT)?;
+        make(&tx)?;
+    }
+    check_format(&tx, path, "min_writer")?;
+    tx.commit()?;
+    Ok(conn)
+}
+
+/// Opens a store for reading only.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::NotFound(path.to_owned()));
+    }
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_LIMIT)?;
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    recognise(&conn, path)?;
+    if !is_made(&conn)? {
+        return Err(StoreError::NotFound(path.to_owned()));
+    }
+    check_format(&conn, path, "min_reader")?;
+    Ok(conn)
+}
+
+/// Whether a builder of the same format may still write: another process may have upgraded the file.
+pub(super) fn check_writable(tx: &Transaction<'_>, path: &Path) -> Result<(), StoreError> {
+    check_format(tx, path, "min_writer")
+}
+
+fn recognise(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let application: Result<i64, _> = conn.query_row("PRAGMA application_id", [], |row| row.get(0));
+    let application = match application {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(StoreError::NotAStore(path.to_owned()));
+        }
+        application => application?,
+    };
+    if application == APPLICATION_ID {
+        return Ok(());
+    }
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application == 0 && tables == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::NotAStore(path.to_owned()))
+    }
+}
+
+fn is_made(conn: &Connection) -> Result<bool, StoreError> {
+    let found = conn
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE name = 'about'",
+            [],
+            |_| Ok(()),
+        )
+        .optional()?;
+    Ok(found.is_some())
+}
+
+fn check_format(conn: &Connection, path: &Path, gate: &str) -> Result<(), StoreError> {
+    let sql = match gate {
+        "min_writer" => "SELECT format, min_writer FROM about",
+        _ => "SELECT format, min_reader FROM about",
+    };
+    let (format, minimum): (i64, i64) = conn
+        .prepare_cached(sql)?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if minimum > FORMAT {
+        return Err(StoreError::NewerFormat {
+            path: path.to_owned(),
+            format,
+            known: FORMAT,
+        });
+    }
+    Ok(())
+}
+
+/// Makes the file, readable by its owner alone; SQLite gives its WAL the same rights.
+fn make_private_file(path: &Path) -> Result<(), StoreError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map(|_| ())
+        .map_err(|source| StoreError::File {
+            path: path.to_owned(),
+            source,
+        })
+}

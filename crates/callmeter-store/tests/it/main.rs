@@ -1,0 +1,12 @@
+//! What the embedded store promises: exact rows and rollups whatever the order, honest answers, clear
+//! errors, a format that stays readable.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod errors;
+mod exactness;
+mod format;
+mod limits;
+mod oracle;
+mod processes;
+mod questions;
+mod support;

@@ -8,8 +8,6 @@
 //! blob = pairs of varints (gap, count); gap = bucket − previous bucket − 1, the first from −1
 //! ```
 
-use std::collections::BTreeMap;
-
 /// ⌈2⁶³ · 2^(k/16)⌉: where the buckets of an octave begin, scaled to the top bit.
 const STEPS: [u64; 16] = [
     9_223_372_036_854_775_808,
@@ -32,7 +30,7 @@ const STEPS: [u64; 16] = [
 
 /// A histogram of durations. A count may be negative in a difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Histogram(BTreeMap<u16, i64>);
+pub struct Histogram(Vec<(u16, i64)>);
 
 impl Histogram {
     /// The bucket of a duration; 0 µs counts as 1.
@@ -54,25 +52,49 @@ impl Histogram {
     }
 
     fn add_bucket(&mut self, bucket: u16, count: i64) {
-        let total = self.0.entry(bucket).or_default();
-        *total = total.saturating_add(count);
-        if *total == 0 {
-            self.0.remove(&bucket);
+        match self.0.binary_search_by_key(&bucket, |(known, _)| *known) {
+            Err(at) => self.0.insert(at, (bucket, count)),
+            Ok(at) => {
+                if let Some((_, total)) = self.0.get_mut(at) {
+                    *total = total.saturating_add(count);
+                    if *total == 0 {
+                        self.0.remove(at);
+                    }
+                }
+            }
         }
     }
 
     /// Adds another histogram.
     pub fn merge(&mut self, other: &Self) {
-        for (bucket, count) in &other.0 {
-            self.add_bucket(*bucket, *count);
+        if let [(bucket, count)] = other.0.as_slice() {
+            return self.add_bucket(*bucket, *count);
         }
+        let mut merged = Vec::with_capacity(self.0.len().saturating_add(other.0.len()));
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        loop {
+            let pair = match (ours.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(_), None) => ours.next().copied(),
+                (None, Some(_)) => theirs.next().copied(),
+                (Some((our, _)), Some((their, _))) if our < their => ours.next().copied(),
+                (Some((our, _)), Some((their, _))) if our > their => theirs.next().copied(),
+                (Some((bucket, count)), Some((_, more))) => {
+                    let pair = (*bucket, count.saturating_add(*more));
+                    (ours.next(), theirs.next());
+                    Some(pair)
+                }
+            };
+            merged.extend(pair.filter(|(_, count)| *count != 0));
+        }
+        self.0 = merged;
     }
 
     /// How many durations it holds.
     pub fn count(&self) -> i64 {
         self.0
-            .values()
-            .fold(0, |sum, count| sum.saturating_add(*count))
+            .iter()
+            .fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// Whether it holds none.
@@ -112,12 +134,12 @@ impl Histogram {
 
     /// Reads the stored form; `None` when it is corrupt.
     pub fn from_blob(mut bytes: &[u8]) -> Option<Self> {
-        let mut buckets = BTreeMap::new();
+        let mut buckets = Vec::with_capacity(bytes.len() / 2);
         let mut next = 0_u64;
         while !bytes.is_empty() {
             let bucket = next.checked_add(take_varint(&mut bytes)?)?;
             let count = i64::try_from(take_varint(&mut bytes)?).ok()?;
-            buckets.insert(u16::try_from(bucket).ok()?, count);
+            buckets.push((u16::try_from(bucket).ok()?, count));
             next = bucket.checked_add(1)?;
         }
         Some(Self(buckets))

@@ -18,6 +18,7 @@ pub(crate) const OTHER_SCOPE: i64 = 0;
 /// The most scopes of a store.
 pub(crate) const MAX_SCOPES: i64 = 1_000;
 const REMEMBERED: usize = 50_000;
+const NAME_KINDS: usize = 10;
 
 /// What a name names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,7 +70,7 @@ impl ScopeWords {
 /// The dictionaries as this process remembers them.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    numbers: HashMap<NameKind, HashMap<Box<str>, i64>>,
+    numbers: [HashMap<Box<str>, i64>; NAME_KINDS],
     words: HashMap<i64, Arc<str>>,
     scopes: Vec<(Arc<ScopeWords>, i64)>,
     is_full: bool,
@@ -85,7 +86,7 @@ impl Names {
         kind: NameKind,
         name: &str,
     ) -> Result<i64, StoreError> {
-        if let Some(number) = self.numbers.get(&kind).and_then(|names| names.get(name)) {
+        if let Some(number) = self.numbers[kind as usize].get(name) {
             return Ok(*number);
         }
         let number = match Self::find(conn, kind, name)? {
@@ -97,7 +98,7 @@ impl Names {
                 conn.last_insert_rowid()
             }
         };
-        let names = self.numbers.entry(kind).or_default();
+        let names = &mut self.numbers[kind as usize];
         if names.len() >= REMEMBERED {
             names.clear();
         }
@@ -168,9 +169,7 @@ impl Names {
     /// The transaction that added names was rolled back.
     pub(crate) fn rolled_back(&mut self) {
         for (kind, name) in self.fresh.drain(..) {
-            if let Some(names) = self.numbers.get_mut(&kind) {
-                names.remove(&name);
-            }
+            self.numbers[kind as usize].remove(&name);
         }
         if self.fresh_scopes > 0 {
             self.scopes.clear();

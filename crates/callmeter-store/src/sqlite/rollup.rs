@@ -6,7 +6,7 @@
 //! the same; names beyond the limits are `~other`. Sums are checked: the row that would make one
 //! overflow is refused.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use callmeter_core::{CallRecord, Cost};
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -102,65 +102,63 @@ type DayKey = [i64; 7];
 /// The changes of a transaction, gathered before they are written.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    hours: BTreeMap<HourKey, Group>,
-    days: BTreeMap<DayKey, Group>,
+    /// By hour and the names of the rows as they are.
+    rows: HashMap<(i64, DayKey), Group>,
 }
 
 impl Changes {
     /// Adds a row (`times` 1) or takes one away (−1).
     pub(super) fn add(
         &mut self,
-        tx: &Transaction<'_>,
-        admission: &mut Admission,
         zone: &AccountingZone,
         numbers: &WordNumbers,
         call: (&CallRecord, &Cost),
         times: i64,
     ) -> Result<(), StoreError> {
         let started_at = call.0.started_at();
-        let day = zone.day_of(started_at);
-        let mut admit = |kind, name| admission.admit(tx, (day, numbers.scope), kind, name);
-        let caller = admit(NameKind::Caller, numbers.caller)?;
-        let provider = admit(NameKind::Provider, numbers.provider)?;
-        let model = admit(NameKind::Model, numbers.model)?;
-        let status = admit(NameKind::Status, numbers.status)?;
-        let fallback_to = match numbers.fallback_to {
-            Some(name) => admit(NameKind::Fallback, name)?,
-            None => 0,
-        };
-        let hour = [
-            started_at.utc_hour(),
+        let key = [
+            zone.day_of(started_at),
             numbers.scope,
-            provider,
-            model,
-            status,
+            numbers.caller,
+            numbers.provider,
+            numbers.model,
+            numbers.status,
+            numbers.fallback_to.unwrap_or(0),
         ];
-        let day = [
-            day,
-            numbers.scope,
-            caller,
-            provider,
-            model,
-            status,
-            fallback_to,
-        ];
-        self.hours
-            .entry(hour)
-            .or_default()
-            .add_row(call.0, call.1, times)?;
-        self.days
-            .entry(day)
-            .or_default()
-            .add_row(call.0, call.1, times)
+        self.rows.entry((started_at.utc_hour(), key)).or_default().add_row(call.0, call.1, times)
     }
 
-    /// Writes the changes to both rollups.
-    pub(super) fn apply(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
-        for (key, change) in &self.hours {
-            apply_one(tx, &HOUR_SQL, key, change)?;
+    /// Writes the changes to both rollups, under names that the rollups know.
+    pub(super) fn apply(
+        self,
+        tx: &Transaction<'_>,
+        admission: &mut Admission,
+    ) -> Result<(), StoreError> {
+        let mut hours: BTreeMap<HourKey, Group> = BTreeMap::new();
+        let mut days: BTreeMap<DayKey, Group> = BTreeMap::new();
+        // Sorted, so that the admission of names does not depend on a hash.
+        let mut rows: Vec<_> = self.rows.into_iter().collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        for ((hour, [day, scope, caller, provider, model, status, fallback_to]), group) in rows {
+            let mut admit = |kind, name| admission.admit(tx, (day, scope), kind, name);
+            let caller = admit(NameKind::Caller, caller)?;
+            let provider = admit(NameKind::Provider, provider)?;
+            let model = admit(NameKind::Model, model)?;
+            let status = admit(NameKind::Status, status)?;
+            let fallback_to = match fallback_to {
+                0 => 0,
+                name => admit(NameKind::Fallback, name)?,
+            };
+            let hour = [hour, scope, provider, model, status];
+            hours.entry(hour).or_default().add_group(&group)?;
+            let day = [day, scope, caller, provider, model, status, fallback_to];
+            days.entry(day).or_default().add_group(&group)?;
         }
-        for (key, change) in &self.days {
-            apply_one(tx, &DAY_SQL, key, change)?;
+        for (key, change) in hours {
+            apply_one(tx, &HOUR_SQL, &key, change)?;
+        }
+        for (key, change) in days {
+            apply_one(tx, &DAY_SQL, &key, change)?;
         }
         Ok(())
     }
@@ -208,16 +206,15 @@ fn apply_one(
     tx: &Transaction<'_>,
     sql: &RollupSql,
     key: &[i64],
-    change: &Group,
+    mut group: Group,
 ) -> Result<(), StoreError> {
-    if change.is_nothing() {
+    if group.is_nothing() {
         return Ok(());
     }
     let stored = tx
         .prepare_cached(sql.select)?
         .query_row(rusqlite::params_from_iter(key), |row| read_group(row, 0))
         .optional()?;
-    let mut group = change.clone();
     if let Some(stored) = stored {
         group.add_group(&stored)?;
     }

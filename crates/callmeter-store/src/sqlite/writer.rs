@@ -144,7 +144,7 @@ impl SqliteStore {
         let now = self.clock.now();
         let mut ack = Ack::default();
         let (calls, refused) = sort_out(batch, now, self.raw_days, &mut ack);
-        self.learn_names(&calls)?;
+        let numbers = self.learn_names(&calls)?;
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         schema::check_writable(&tx, &self.path)?;
         if books::newest_number(&tx)? != self.revision.number {
@@ -153,7 +153,6 @@ impl SqliteStore {
         let mut writing = Writing {
             tx: &tx,
             names: &mut self.names,
-            admission: &mut self.admission,
             zone: &self.zone,
             revision: &self.revision,
             kinds: &self.kinds,
@@ -163,8 +162,9 @@ impl SqliteStore {
         };
         let written = calls
             .into_iter()
-            .try_for_each(|call| writing.put(call, &mut ack))
-            .and_then(|()| writing.changes.apply(&tx))
+            .zip(numbers)
+            .try_for_each(|(call, numbers)| writing.put(call, &numbers, &mut ack))
+            .and_then(|()| writing.changes.apply(&tx, &mut self.admission))
             .and_then(|()| keep_refused(&tx, &refused, now))
             .and_then(|()| tx.commit().map_err(StoreError::from));
         match written {
@@ -182,14 +182,21 @@ impl SqliteStore {
     }
 
     /// Adds new names in a short transaction of their own, so that the batch's finds them all.
-    fn learn_names(&mut self, calls: &[Cow<'_, CallRecord>]) -> Result<(), StoreError> {
+    fn learn_names(
+        &mut self,
+        calls: &[Cow<'_, CallRecord>],
+    ) -> Result<Vec<WordNumbers>, StoreError> {
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let learnt = calls
             .iter()
-            .try_for_each(|call| WordNumbers::of(&tx, &mut self.names, call).map(|_| ()))
-            .and_then(|()| tx.commit().map_err(StoreError::from));
+            .map(|call| WordNumbers::of(&tx, &mut self.names, call))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|numbers| {
+                tx.commit()?;
+                Ok(numbers)
+            });
         match &learnt {
-            Ok(()) => self.names.committed(),
+            Ok(_) => self.names.committed(),
             Err(_) => self.names.rolled_back(),
         }
         learnt
@@ -206,7 +213,6 @@ impl Sink for SqliteStore {
 struct Writing<'a, 't> {
     tx: &'a Transaction<'t>,
     names: &'a mut Names,
-    admission: &'a mut Admission,
     zone: &'a AccountingZone,
     revision: &'a Revision,
     kinds: &'a ProviderKinds,
@@ -216,20 +222,24 @@ struct Writing<'a, 't> {
 }
 
 impl Writing<'_, '_> {
-    fn put(&mut self, call: Cow<'_, CallRecord>, ack: &mut Ack) -> Result<(), StoreError> {
+    fn put(
+        &mut self,
+        call: Cow<'_, CallRecord>,
+        numbers: &WordNumbers,
+        ack: &mut Ack,
+    ) -> Result<(), StoreError> {
         let (call, priced) = self.price(call);
-        let numbers = WordNumbers::of(self.tx, self.names, &call)?;
         if columns::write(
             self.tx,
             self.names,
-            &numbers,
+            numbers,
             &call,
             &priced.cost,
             false,
             self.ext,
         )? {
             ack.inserted += 1;
-            return self.change(&numbers, (&call, &priced.cost), 1);
+            return self.change(numbers, (&call, &priced.cost), 1);
         }
         let stored = self.stored(&call)?;
         let merged = stored.record.clone().merge(&call);
@@ -261,7 +271,7 @@ impl Writing<'_, '_> {
         times: i64,
     ) -> Result<(), StoreError> {
         self.changes
-            .add(self.tx, self.admission, self.zone, numbers, call, times)
+            .add(self.zone, numbers, call, times)
     }
 
     /// Prices a call by the store's book and puts what came to light on it.

@@ -81,7 +81,8 @@ impl Histogram {
                 (Some((our, _)), Some((their, _))) if our > their => theirs.next().copied(),
                 (Some((bucket, count)), Some((_, more))) => {
                     let pair = (*bucket, count.saturating_add(*more));
-                    (ours.next(), theirs.next());
+                    ours.next();
+                    theirs.next();
                     Some(pair)
                 }
             };

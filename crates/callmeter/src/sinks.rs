@@ -1,18 +1,94 @@
 //! The sink that settings name: which store, and how it is opened.
+//!
+//! Owns the way from `store.url` and `prices.book` to an open store. A store that cannot be opened now is
+//! opened later: the shipper asks again with back-off while calls wait in the spool.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use callmeter_core::Clock;
+use callmeter_core::{Clock, Sink, SinkError, SinkErrorKind};
+use callmeter_price::{Book, ProviderKinds};
+use callmeter_store::{SqliteOptions, SqliteStore, StoreUrl};
 
 use crate::home::Home;
 use crate::settings::Settings;
 use crate::shipper::MakeSink;
 
+/// The longest file of a price book that is read.
+const MAX_BOOK_BYTES: u64 = 64 << 20;
+
+/// The store of the settings: the one that they name, else the embedded one of the home.
+pub(crate) fn store_of(settings: &Settings, home: &Home) -> StoreUrl {
+    let url = settings.store.url.clone();
+    let url = url.unwrap_or_else(|| StoreUrl::sqlite(home.default_store()));
+    match std::env::current_dir() {
+        Ok(directory) => url.resolve_against(&directory),
+        Err(_) => url,
+    }
+}
+
 /// The store's name, which spools carry, and the way to open it.
 pub(crate) fn of_settings(
-    _settings: &Settings,
-    _home: &Home,
-    _clock: Arc<dyn Clock>,
+    settings: &Settings,
+    home: &Home,
+    clock: Arc<dyn Clock>,
 ) -> (String, Option<MakeSink>) {
-    (String::new(), None)
+    let url = store_of(settings, home);
+    let name = url.to_string();
+    let is_embedded = settings.store.url.is_none();
+    let home = home.clone();
+    let settings = settings.clone();
+    let make: MakeSink = Box::new(move || {
+        if is_embedded {
+            home.make().map_err(|error| {
+                SinkError::new(
+                    SinkErrorKind::Retry,
+                    format!("cannot make the home: {error}"),
+                )
+                .with_hint("check the rights of CALLMETER_HOME")
+            })?;
+        }
+        let options = options_of(&settings)?;
+        let store = SqliteStore::open(url.path(), options, Arc::clone(&clock))?;
+        Ok(Box::new(store) as Box<dyn Sink>)
+    });
+    (name, Some(make))
+}
+
+fn options_of(settings: &Settings) -> Result<SqliteOptions, SinkError> {
+    let mut options = SqliteOptions::default();
+    options
+        .accounting_zone
+        .clone_from(&settings.store.accounting_zone);
+    options.raw_days = settings.store.raw_days;
+    options.book = book_of(&settings.prices.book)?;
+    options.providers = ProviderKinds::new(settings.providers.clone());
+    Ok(options)
+}
+
+fn book_of(name: &str) -> Result<Arc<Book>, SinkError> {
+    match name {
+        "market" => return Ok(Book::market()),
+        "legacy" => return Ok(Book::legacy()),
+        _ => {}
+    }
+    let path = PathBuf::from(name);
+    let unusable = |reason: String| {
+        SinkError::new(
+            SinkErrorKind::Fatal,
+            format!("the price book {} cannot be read: {reason}", path.display()),
+        )
+        .with_hint("set prices.book to market, legacy or the path of a book")
+    };
+    let length = std::fs::metadata(&path)
+        .map_err(|error| unusable(error.to_string()))?
+        .len();
+    if length > MAX_BOOK_BYTES {
+        return Err(unusable(format!(
+            "it has {length} bytes, more than a book may"
+        )));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
+    let book = Book::parse(&text).map_err(|error| unusable(error.to_string()))?;
+    Ok(Arc::new(book))
 }

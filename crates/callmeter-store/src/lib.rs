@@ -17,7 +17,7 @@ pub use self::question::{
     CallsQuery, Dimension, Filter, Period, ReportQuery, ReportRow, Totals, Unpriced,
 };
 pub use self::sqlite::{
-    BookRevision, SqliteOptions, SqliteReader, SqliteStore, StoreFacts, StoredCall,
+    BookRevision, SQLITE_FORMAT, SqliteOptions, SqliteReader, SqliteStore, StoreFacts, StoredCall,
 };
 pub use self::url::{StoreUrl, StoreUrlError};
 pub use self::zone::{AccountingZone, UnknownZone};

@@ -14,7 +14,9 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// The pause after one more failure: between half and all of 100 ms · 2ⁿ, at most a minute.
     pub(crate) fn next(&mut self) -> Duration {
-        let full = FIRST_MS.saturating_mul(1 << self.failures.min(20)).min(LONGEST_MS);
+        let full = FIRST_MS
+            .saturating_mul(1 << self.failures.min(20))
+            .min(LONGEST_MS);
         self.failures = self.failures.saturating_add(1);
         jittered(full)
     }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
 
 use crate::global;
-use crate::home::Home;
 use crate::pipeline::{Callmeter, PipelineConfig};
 use crate::recorder::{Privacy, Recorder, Scope};
 use crate::settings::Settings;
@@ -27,7 +26,9 @@ pub struct Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,14 +115,18 @@ impl Builder {
         if let Some(home) = self.home {
             settings.home = Some(home);
         }
-        let home = Home::at(settings.home.clone().unwrap_or_else(crate::settings::fallback_home));
+        let home = settings.home();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let (store, make_sink) = match self.sink {
             Some((name, make)) => (name, Some(make)),
             None if is_readable => crate::sinks::of_settings(&settings, &home, Arc::clone(&clock)),
             None => (String::new(), None),
         };
-        let key = settings.privacy.hash_key.clone().unwrap_or_else(|| home.hash_key_or_random());
+        let key = settings
+            .privacy
+            .hash_key
+            .clone()
+            .unwrap_or_else(|| home.hash_key_or_random());
         PipelineConfig {
             recorder: Recorder::new(
                 clock,
@@ -162,7 +167,10 @@ fn scope_of(settings: &Settings) -> Scope {
 
 #[cfg(unix)]
 fn host_name() -> Option<String> {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     (!name.is_empty()).then_some(name)
 }
 

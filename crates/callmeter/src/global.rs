@@ -29,7 +29,10 @@ pub(crate) fn install(recorder: &Arc<Recorder>) -> bool {
 /// Ends the process's recorder if it is this one.
 pub(crate) fn uninstall(recorder: &Arc<Recorder>) {
     let mut slot = RECORDER.write().unwrap_or_else(PoisonError::into_inner);
-    if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, recorder)) {
+    if slot
+        .as_ref()
+        .is_some_and(|current| Arc::ptr_eq(current, recorder))
+    {
         IS_ON.store(false, Ordering::SeqCst);
         *slot = None;
     }
@@ -38,14 +41,20 @@ pub(crate) fn uninstall(recorder: &Arc<Recorder>) {
 /// Tells the switch of the process that a recorder's own has changed.
 pub(crate) fn switch_changed(recorder: &Arc<Recorder>) {
     let slot = RECORDER.read().unwrap_or_else(PoisonError::into_inner);
-    if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, recorder)) {
+    if slot
+        .as_ref()
+        .is_some_and(|current| Arc::ptr_eq(current, recorder))
+    {
         IS_ON.store(recorder.is_on(), Ordering::SeqCst);
     }
 }
 
 /// The process's recorder.
 pub(crate) fn recorder() -> Option<Arc<Recorder>> {
-    RECORDER.read().unwrap_or_else(PoisonError::into_inner).clone()
+    RECORDER
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 pub(crate) fn open(caller: &str, provider: &str, model: &str, site: &Location<'_>) -> CallGuard {

@@ -126,7 +126,9 @@ impl CallGuard {
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
         if let Some(mut open) = self.open.take() {
-            open.record.error.get_or_insert_with(|| short_type_name::<E>());
+            open.record
+                .error
+                .get_or_insert_with(|| short_type_name::<E>());
             open.settle(Some(report));
         }
     }
@@ -156,7 +158,11 @@ impl Drop for CallGuard {
 impl OpenCall {
     /// Makes the row and hands it over.
     fn settle(mut self: Box<Self>, failure: Option<ErrorReport>) {
-        let elapsed_ns = self.recorder.clock.monotonic_ns().saturating_sub(self.opened_ns);
+        let elapsed_ns = self
+            .recorder
+            .clock
+            .monotonic_ns()
+            .saturating_sub(self.opened_ns);
         let record = &mut self.record;
         record.duration_us = Some(elapsed_ns / 1_000);
         if let Some(report) = failure {
@@ -232,7 +238,10 @@ mod tests {
     #[test]
     fn a_type_s_name_loses_its_paths_and_keeps_its_shape() {
         assert_eq!(short_type_name::<std::io::Error>(), "Error");
-        assert_eq!(short_type_name::<Box<dyn std::error::Error>>(), "Box<dyn Error>");
+        assert_eq!(
+            short_type_name::<Box<dyn std::error::Error>>(),
+            "Box<dyn Error>"
+        );
         assert_eq!(short_type_name::<str>(), "str");
     }
 }

@@ -41,7 +41,10 @@ impl Handoff {
 
     /// How many calls wait for the worker.
     pub(crate) fn waiting(&self) -> u64 {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len() as u64
     }
 
     /// How many calls were finished.

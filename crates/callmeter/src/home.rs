@@ -49,9 +49,15 @@ impl Home {
     pub fn standing(&self) -> io::Result<HomeStanding> {
         let spools = self.spools()?;
         let (retired, retiring) = Ledger::read(&self.ledger_path()).map_err(io::Error::other)?;
-        let mut standing = HomeStanding { conservation: retired, ..HomeStanding::default() };
+        let mut standing = HomeStanding {
+            conservation: retired,
+            ..HomeStanding::default()
+        };
         for path in spools {
-            if path.file_stem().is_some_and(|id| retiring.contains(&*id.to_string_lossy())) {
+            if path
+                .file_stem()
+                .is_some_and(|id| retiring.contains(&*id.to_string_lossy()))
+            {
                 continue;
             }
             match SpoolReader::open(&path).and_then(|spool| spool.standing()) {
@@ -75,8 +81,11 @@ impl Home {
 
     /// The lock of whoever ships to `store`.
     pub(crate) fn shipper_lock(&self, store: &str) -> PathBuf {
-        let name = HashKey::new(b"callmeter shipper lock").hash(store).unwrap_or_default();
-        self.path.join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
+        let name = HashKey::new(b"callmeter shipper lock")
+            .hash(store)
+            .unwrap_or_default();
+        self.path
+            .join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
     }
 
     /// Every spool file, the oldest first.
@@ -88,7 +97,10 @@ impl Home {
         let mut spools = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == SPOOL_EXTENSION) {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == SPOOL_EXTENSION)
+            {
                 spools.push(path);
             }
         }

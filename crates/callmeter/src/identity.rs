@@ -55,7 +55,10 @@ mod tests {
         let at = Timestamp::from_micros(1_774_310_400_000_000);
         let make = move || (0..5_000).map(|_| new_call_id(at)).collect::<Vec<_>>();
         let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(make)).collect();
-        let ids: HashSet<CallId> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+        let ids: HashSet<CallId> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
         assert_eq!(ids.len(), 40_000);
         assert!(ids.iter().all(|id| id.started_at() == at));
     }

@@ -58,7 +58,9 @@ impl Ledger {
             }
         }
         let mut query = db.prepare("SELECT spool_id FROM retiring")?;
-        let retiring = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let retiring = query
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
         Ok((totals, retiring))
     }
 
@@ -70,7 +72,11 @@ impl Ledger {
     ) -> rusqlite::Result<bool> {
         let transaction = self.db.transaction()?;
         let known: Option<i64> = transaction
-            .query_row("SELECT 1 FROM retiring WHERE spool_id = ?1", [spool_id], |row| row.get(0))
+            .query_row(
+                "SELECT 1 FROM retiring WHERE spool_id = ?1",
+                [spool_id],
+                |row| row.get(0),
+            )
             .optional()?;
         if known.is_some() {
             return Ok(false);
@@ -97,7 +103,8 @@ impl Ledger {
 
     /// Forgets the id of a spool whose files are gone.
     pub(crate) fn forget(&mut self, spool_id: &str) -> rusqlite::Result<()> {
-        self.db.execute("DELETE FROM retiring WHERE spool_id = ?1", [spool_id])?;
+        self.db
+            .execute("DELETE FROM retiring WHERE spool_id = ?1", [spool_id])?;
         Ok(())
     }
 }

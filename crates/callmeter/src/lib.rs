@@ -28,7 +28,11 @@
 //!
 //! Recording cannot fail and cannot panic: whatever goes wrong is counted ([`Callmeter::stats`]) and
 //! logged once an episode through `tracing`, target `callmeter`.
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used
+)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 #[doc(hidden)]
@@ -62,6 +66,7 @@ pub use callmeter_core::{
     UnknownCaller, Usage,
 };
 pub use callmeter_macros::logged;
+pub use callmeter_store::StoreUrl;
 
 pub use crate::builder::{Builder, InitError};
 pub use crate::guard::CallGuard;
@@ -69,6 +74,7 @@ pub use crate::home::{Home, HomeStanding};
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
+pub use crate::spool::SPOOL_FORMAT;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.
@@ -101,7 +107,12 @@ pub fn call(
         global::warn_if_never_started();
         return CallGuard::off();
     }
-    global::open(caller.as_ref(), provider.as_ref(), model.as_ref(), Location::caller())
+    global::open(
+        caller.as_ref(),
+        provider.as_ref(),
+        model.as_ref(),
+        Location::caller(),
+    )
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9).

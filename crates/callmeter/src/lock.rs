@@ -35,13 +35,18 @@ impl FileLock {
             return Ok(None);
         }
         held.insert(path.to_owned());
-        Ok(Some(Self { path: path.to_owned(), _file: file }))
+        Ok(Some(Self {
+            path: path.to_owned(),
+            _file: file,
+        }))
     }
 }
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        HELD.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.path);
     }
 }
 

@@ -89,7 +89,15 @@ pub struct Stats {
 
 impl Callmeter {
     pub(crate) fn start(config: PipelineConfig) -> std::io::Result<Self> {
-        let PipelineConfig { recorder, home, store, make_sink, limits, max_spool_bytes, .. } = config;
+        let PipelineConfig {
+            recorder,
+            home,
+            store,
+            make_sink,
+            limits,
+            max_spool_bytes,
+            ..
+        } = config;
         recorder.set_env_wanted(config.enabled);
         let recorder = Arc::new(recorder);
         let control = Arc::new(Control::default());
@@ -100,7 +108,12 @@ impl Callmeter {
             store.clone(),
             max_spool_bytes,
         );
-        let worker = spawn("callmeter-spool", Arc::clone(&control), worker, Worker::step)?;
+        let worker = spawn(
+            "callmeter-spool",
+            Arc::clone(&control),
+            worker,
+            Worker::step,
+        )?;
         let shipper = match make_sink {
             None => None,
             Some(make_sink) => {
@@ -112,7 +125,12 @@ impl Callmeter {
                     Arc::clone(&control),
                     Arc::clone(&recorder.clock),
                 );
-                Some(spawn("callmeter-ship", Arc::clone(&control), shipper, Shipper::step)?)
+                Some(spawn(
+                    "callmeter-ship",
+                    Arc::clone(&control),
+                    shipper,
+                    Shipper::step,
+                )?)
             }
         };
         Ok(Self {
@@ -137,7 +155,13 @@ impl Callmeter {
             return CallGuard::off();
         }
         let site = Location::caller();
-        CallGuard::open(&self.recorder, caller.as_ref(), provider.as_ref(), model.as_ref(), site)
+        CallGuard::open(
+            &self.recorder,
+            caller.as_ref(),
+            provider.as_ref(),
+            model.as_ref(),
+            site,
+        )
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish
@@ -176,11 +200,15 @@ impl Callmeter {
         let spooled_and_gone = conservation.accounted();
         conservation.finished = self.recorder.handoff.finished();
         let waiting = self.recorder.handoff.waiting();
-        let in_memory = waiting.saturating_add(state.held).saturating_add(state.unsaved_dropped);
+        let in_memory = waiting
+            .saturating_add(state.held)
+            .saturating_add(state.unsaved_dropped);
         conservation.buffered =
             in_memory.min(conservation.finished.saturating_sub(spooled_and_gone));
         Stats {
-            moving: conservation.finished.saturating_sub(conservation.accounted()),
+            moving: conservation
+                .finished
+                .saturating_sub(conservation.accounted()),
             conservation,
             unknown_callers: self.recorder.unknown_callers.load(Ordering::Relaxed),
             meta_refused: self.recorder.meta_refused.load(Ordering::Relaxed),
@@ -199,7 +227,9 @@ impl Callmeter {
             state.waiting_flushes = state.waiting_flushes.saturating_add(1);
             state.flush_asked
         });
-        let spooled = self.control.wait_until(left(), |state| state.flush_spooled >= asked);
+        let spooled = self
+            .control
+            .wait_until(left(), |state| state.flush_spooled >= asked);
         let state = self.control.snapshot();
         let mut stored = false;
         if spooled {
@@ -213,7 +243,8 @@ impl Callmeter {
                     break false;
                 }
                 // Another process may be the one that ships: look at the spool now and then.
-                self.control.wait_until(pause, |state| state.acknowledgements > seen);
+                self.control
+                    .wait_until(pause, |state| state.acknowledgements > seen);
             };
         }
         self.control.update(|state| {
@@ -230,12 +261,19 @@ impl Callmeter {
 
     fn stop(&mut self, timeout: Duration) -> Flush {
         let Some(worker) = self.worker.take() else {
-            return Flush { spooled: true, stored: true };
+            return Flush {
+                spooled: true,
+                stored: true,
+            };
         };
         self.recorder.set_wanted(false);
         global::uninstall(&self.recorder);
         let is_degraded = self.control.snapshot().is_degraded;
-        let limit = if is_degraded { timeout.min(DEGRADED_EXIT_FLUSH) } else { timeout };
+        let limit = if is_degraded {
+            timeout.min(DEGRADED_EXIT_FLUSH)
+        } else {
+            timeout
+        };
         let flush = self.flush(limit);
         self.control.update(|state| state.stop_worker = true);
         if worker.join().is_err() {
@@ -266,7 +304,9 @@ impl Drop for Callmeter {
 }
 
 fn is_stored(state: &crate::control::State) -> bool {
-    let Some(path) = &state.spool else { return true };
+    let Some(path) = &state.spool else {
+        return true;
+    };
     match SpoolReader::open(path) {
         Ok(spool) => !spool.holds_up_to(state.spooled_seq).unwrap_or(true),
         Err(_) => !path.exists(),
@@ -280,21 +320,23 @@ fn spawn<T: Send + 'static>(
     mut state: T,
     step: fn(&mut T) -> bool,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let panicked = AtomicBool::new(false);
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| step(&mut state))) {
-                Ok(true) => return,
-                Ok(false) => panicked.store(false, Ordering::Relaxed),
-                Err(_) => {
-                    tracing::error!(target: "callmeter", "a worker panicked and was restarted");
-                    let seen = control.snapshot();
-                    if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
-                        return;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let panicked = AtomicBool::new(false);
+            loop {
+                match catch_unwind(AssertUnwindSafe(|| step(&mut state))) {
+                    Ok(true) => return,
+                    Ok(false) => panicked.store(false, Ordering::Relaxed),
+                    Err(_) => {
+                        tracing::error!(target: "callmeter", "a worker panicked and was restarted");
+                        let seen = control.snapshot();
+                        if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
+                            return;
+                        }
+                        control.wait_until(Duration::from_secs(1), |state| state.stop_shipper);
                     }
-                    control.wait_until(Duration::from_secs(1), |state| state.stop_shipper);
                 }
             }
-        }
-    })
+        })
 }

@@ -37,7 +37,9 @@ pub(crate) struct Recorder {
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 

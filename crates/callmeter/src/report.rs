@@ -26,7 +26,8 @@ impl ReportsUsage for Usage {
 
 impl<T: ReportsUsage> ReportsUsage for Option<T> {
     fn usage(&self) -> Usage {
-        self.as_ref().map_or_else(Usage::default, ReportsUsage::usage)
+        self.as_ref()
+            .map_or_else(Usage::default, ReportsUsage::usage)
     }
 }
 
@@ -63,7 +64,11 @@ pub struct ErrorReport {
 impl ErrorReport {
     /// An error of the given kind.
     pub const fn new(kind: ErrorKind) -> Self {
-        Self { kind, http_status: None, code: None }
+        Self {
+            kind,
+            http_status: None,
+            code: None,
+        }
     }
 
     /// The kind that an HTTP status tells by itself.
@@ -78,7 +83,11 @@ impl ErrorReport {
             500..=599 => ErrorKind::Server,
             _ => ErrorKind::Other,
         };
-        Self { kind, http_status: Some(status), code: None }
+        Self {
+            kind,
+            http_status: Some(status),
+            code: None,
+        }
     }
 
     /// Adds the HTTP status.

@@ -18,7 +18,9 @@ pub struct ObservedCall<O> {
 
 impl<O> std::fmt::Debug for ObservedCall<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ObservedCall").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("ObservedCall")
+            .field("call", &self.call)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,7 +39,10 @@ impl CallGuard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe<T, O: FnOnce(&T) -> Usage>(self, observe: O) -> ObservedCall<O> {
-        ObservedCall { call: self, observe }
+        ObservedCall {
+            call: self,
+            observe,
+        }
     }
 
     /// Runs `future` as this call: ok, error or cancelled by how it ends.
@@ -75,7 +80,9 @@ impl<O> ObservedCall<O> {
         O: FnOnce(&T) -> Usage,
     {
         let observe = self.observe;
-        run_with(self.call, future, |call, result| settle_observed(call, result, observe))
+        run_with(self.call, future, |call, result| {
+            settle_observed(call, result, observe)
+        })
     }
 
     /// As [`CallGuard::run_blocking`], and reads usage from an `Ok`.
@@ -87,7 +94,9 @@ impl<O> ObservedCall<O> {
         O: FnOnce(&T) -> Usage,
     {
         let observe = self.observe;
-        run_blocking_with(self.call, work, |call, result| settle_observed(call, result, observe))
+        run_blocking_with(self.call, work, |call, result| {
+            settle_observed(call, result, observe)
+        })
     }
 }
 

@@ -262,8 +262,9 @@ impl CallGuard {
     /// warning a key names the setting that would allow it.
     pub fn meta(&mut self, key: impl AsRef<str>, value: impl Into<MetaValue>) -> &mut Self {
         if let Some(open) = &mut self.open
-            && let Err(refusal) =
-                open.meta.insert(key.as_ref(), value, &open.recorder.privacy.meta)
+            && let Err(refusal) = open
+                .meta
+                .insert(key.as_ref(), value, &open.recorder.privacy.meta)
         {
             open.recorder.meta_refused(&refusal);
             open.flag(Flags::META_REFUSED);

@@ -167,7 +167,13 @@ impl Shipper {
             if let Ok(reader) = SpoolReader::open(&path)
                 && (reader.store() == self.store || reader.store().is_empty())
             {
-                self.spools.insert(path, Spool { reader, lease: None });
+                self.spools.insert(
+                    path,
+                    Spool {
+                        reader,
+                        lease: None,
+                    },
+                );
             }
         }
         let is_due = |at: Instant| at.elapsed() >= LOOK_FOR_THE_DEAD_EVERY;
@@ -187,7 +193,10 @@ impl Shipper {
 
     /// The oldest rows of every spool, up to the limit in all. Rows that are no records are set aside.
     fn gather(&mut self) -> Result<Batch, SpoolError> {
-        let mut batch = Batch { rows: Vec::new(), records: Vec::new() };
+        let mut batch = Batch {
+            rows: Vec::new(),
+            records: Vec::new(),
+        };
         for (path, spool) in &mut self.spools {
             let room = self.limits.rows.saturating_sub(batch.rows.len());
             if room == 0 {
@@ -200,7 +209,9 @@ impl Shipper {
                         batch.rows.push((path.clone(), row));
                     }
                     Err(DecodeError::Corrupt) => {
-                        spool.reader.reject(&row, "the record is corrupt", self.clock.now())?;
+                        spool
+                            .reader
+                            .reject(&row, "the record is corrupt", self.clock.now())?;
                     }
                     // A newer version's rows wait for a newer shipper.
                     Err(_) => {}
@@ -223,7 +234,9 @@ impl Shipper {
         if self.sink.is_none() {
             self.sink = Some((self.make_sink)()?);
         }
-        let Some(sink) = &mut self.sink else { return Ok(()) };
+        let Some(sink) = &mut self.sink else {
+            return Ok(());
+        };
         match sink.write(records) {
             Ok(ack) => self.acknowledge(rows, ack.expired).map_err(spool_failed),
             Err(error) if error.kind() == SinkErrorKind::Reject => match rows {
@@ -272,7 +285,9 @@ impl Shipper {
             "the store refuses a row for good; it is kept in the spool's `rejected`"
         );
         if let Some(spool) = self.spools.get_mut(path) {
-            spool.reader.reject(row, &why.to_string(), self.clock.now())?;
+            spool
+                .reader
+                .reject(row, &why.to_string(), self.clock.now())?;
         }
         self.control.update(|state| {
             state.acknowledgements = state.acknowledgements.saturating_add(1);
@@ -334,7 +349,8 @@ impl Shipper {
     }
 
     fn tell_error(&self, message: &str) {
-        self.control.update(|state| state.last_error = Some(message.to_owned()));
+        self.control
+            .update(|state| state.last_error = Some(message.to_owned()));
     }
 }
 

@@ -17,13 +17,24 @@ use crate::shipper::MakeSink;
 /// The longest file of a price book that is read.
 const MAX_BOOK_BYTES: u64 = 64 << 20;
 
-/// The store of the settings: the one that they name, else the embedded one of the home.
-pub(crate) fn store_of(settings: &Settings, home: &Home) -> StoreUrl {
-    let url = settings.store.url.clone();
-    let url = url.unwrap_or_else(|| StoreUrl::sqlite(home.default_store()));
-    match std::env::current_dir() {
-        Ok(directory) => url.resolve_against(&directory),
-        Err(_) => url,
+impl Settings {
+    /// The home of these settings.
+    pub fn home(&self) -> Home {
+        Home::at(
+            self.home
+                .clone()
+                .unwrap_or_else(crate::settings::fallback_home),
+        )
+    }
+
+    /// Where rows go: the store that the settings name, else the embedded one of `home`.
+    pub fn store_url(&self, home: &Home) -> StoreUrl {
+        let url = self.store.url.clone();
+        let url = url.unwrap_or_else(|| StoreUrl::sqlite(home.default_store()));
+        match std::env::current_dir() {
+            Ok(directory) => url.resolve_against(&directory),
+            Err(_) => url,
+        }
     }
 }
 
@@ -33,7 +44,7 @@ pub(crate) fn of_settings(
     home: &Home,
     clock: Arc<dyn Clock>,
 ) -> (String, Option<MakeSink>) {
-    let url = store_of(settings, home);
+    let url = settings.store_url(home);
     let name = url.to_string();
     let is_embedded = settings.store.url.is_none();
     let home = home.clone();

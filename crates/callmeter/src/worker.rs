@@ -80,12 +80,17 @@ impl Worker {
             return true;
         }
         if moved < BATCH && !is_asked {
-            let pause = if moved > 0 || self.is_unready() { BUSY_POLL } else { IDLE_POLL };
+            let pause = if moved > 0 || self.is_unready() {
+                BUSY_POLL
+            } else {
+                IDLE_POLL
+            };
             self.control.wait_until(pause, |state| {
                 state.stop_worker || state.flush_asked > state.flush_spooled
             });
         } else if is_asked && self.last_failure.is_some() {
-            self.control.wait_until(IDLE_POLL, |state| state.stop_worker);
+            self.control
+                .wait_until(IDLE_POLL, |state| state.stop_worker);
         }
         false
     }
@@ -101,7 +106,11 @@ impl Worker {
         if !has_work && !sync_due && !self.is_unready() {
             return 0;
         }
-        if !now && self.last_failure.is_some_and(|(at, _)| at.elapsed() < RETRY_SPOOL_EVERY) {
+        if !now
+            && self
+                .last_failure
+                .is_some_and(|(at, _)| at.elapsed() < RETRY_SPOOL_EVERY)
+        {
             return 0;
         }
         if self.is_over_ceiling() {
@@ -131,7 +140,11 @@ impl Worker {
     }
 
     fn write(&mut self, sync: bool) -> Result<(), SpoolError> {
-        let dropped: Vec<_> = self.dropped.iter().map(|(reason, count)| (*reason, *count)).collect();
+        let dropped: Vec<_> = self
+            .dropped
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect();
         if self.spool.is_none() {
             self.home.make()?;
             let spool = SpoolWriter::create(
@@ -142,7 +155,8 @@ impl Worker {
                     made_at: self.recorder.clock.now(),
                 },
             )?;
-            self.control.update(|state| state.spool = Some(spool.path().to_owned()));
+            self.control
+                .update(|state| state.spool = Some(spool.path().to_owned()));
             self.spool = Some(spool);
         }
         match &mut self.spool {
@@ -166,7 +180,8 @@ impl Worker {
                 "the spool takes no calls; they wait in memory; see `callmeter doctor`"
             );
         }
-        self.control.update(|state| state.last_error = Some(message));
+        self.control
+            .update(|state| state.last_error = Some(message));
         self.tell_held();
     }
 
@@ -178,7 +193,9 @@ impl Worker {
             return;
         }
         self.refused_seen = refused;
-        let reason = self.last_failure.map_or(DropReason::FlightFull, |(_, reason)| reason);
+        let reason = self
+            .last_failure
+            .map_or(DropReason::FlightFull, |(_, reason)| reason);
         let first = !self.dropped.contains_key(&reason);
         let count = self.dropped.entry(reason).or_default();
         *count = count.saturating_add(new);
@@ -223,7 +240,10 @@ impl Worker {
 
     fn tell_held(&self) {
         let held = self.held.len() as u64;
-        let dropped = self.dropped.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let dropped = self
+            .dropped
+            .values()
+            .fold(0_u64, |sum, count| sum.saturating_add(*count));
         self.control.update(|state| {
             state.held = held;
             state.unsaved_dropped = dropped;

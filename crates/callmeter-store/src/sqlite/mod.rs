@@ -17,4 +17,5 @@ mod writer;
 pub use self::books::BookRevision;
 pub use self::columns::StoredCall;
 pub use self::reader::{SqliteReader, StoreFacts};
+pub use self::schema::FORMAT as SQLITE_FORMAT;
 pub use self::writer::{SqliteOptions, SqliteStore};

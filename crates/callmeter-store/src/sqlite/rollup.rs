@@ -125,7 +125,10 @@ impl Changes {
             numbers.status,
             numbers.fallback_to.unwrap_or(0),
         ];
-        self.rows.entry((started_at.utc_hour(), key)).or_default().add_row(call.0, call.1, times)
+        self.rows
+            .entry((started_at.utc_hour(), key))
+            .or_default()
+            .add_row(call.0, call.1, times)
     }
 
     /// Writes the changes to both rollups, under names that the rollups know.

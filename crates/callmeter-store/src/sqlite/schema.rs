@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use crate::StoreError;
 
 /// The schema that this build makes and knows.
-pub(crate) const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 1;
 /// `clmr`: tells the file from other SQLite databases.
 const APPLICATION_ID: i64 = 0x636c_6d72;
 /// How long a statement waits for another writer.

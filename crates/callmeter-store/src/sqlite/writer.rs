@@ -270,8 +270,7 @@ impl Writing<'_, '_> {
         call: (&CallRecord, &callmeter_core::Cost),
         times: i64,
     ) -> Result<(), StoreError> {
-        self.changes
-            .add(self.zone, numbers, call, times)
+        self.changes.add(self.zone, numbers, call, times)
     }
 
     /// Prices a call by the store's book and puts what came to light on it.

@@ -134,8 +134,13 @@ impl Default for Settings {
             scope: ScopeSettings::default(),
             privacy: PrivacySettings::default(),
             spool: SpoolSettings { max_bytes: 1 << 30 },
-            shipper: ShipperSettings { batch_rows: 1_000, batch_age: Duration::from_secs(1) },
-            prices: PriceSettings { book: "market".to_owned() },
+            shipper: ShipperSettings {
+                batch_rows: 1_000,
+                batch_age: Duration::from_secs(1),
+            },
+            prices: PriceSettings {
+                book: "market".to_owned(),
+            },
             registry: CallerRegistry::default(),
             providers: BTreeMap::new(),
         }

@@ -25,6 +25,7 @@ mod schema;
 mod writer;
 
 pub(crate) use reader::{SpoolReader, SpooledRow};
+pub use schema::FORMAT as SPOOL_FORMAT;
 pub(crate) use schema::SpoolError;
 pub(crate) use writer::{SpoolOwner, SpoolWriter};
 

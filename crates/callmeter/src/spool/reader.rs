@@ -28,11 +28,16 @@ impl SpoolReader {
     /// Opens the spool at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, SpoolError> {
         let db = schema::open(path)?;
-        let (spool_id, store) =
-            db.query_row("SELECT spool_id, store FROM header WHERE id = 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        Ok(Self { db, spool_id, store })
+        let (spool_id, store) = db.query_row(
+            "SELECT spool_id, store FROM header WHERE id = 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(Self {
+            db,
+            spool_id,
+            store,
+        })
     }
 
     /// The spool's id.
@@ -54,7 +59,12 @@ impl SpoolReader {
         let rows = query.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let bytes: Vec<u8> = row.get(2)?;
             let record = CallRecord::decode(&bytes);
-            Ok(SpooledRow { lane: row.get(0)?, seq: row.get(1)?, bytes, record })
+            Ok(SpooledRow {
+                lane: row.get(0)?,
+                seq: row.get(1)?,
+                bytes,
+                record,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -74,7 +84,9 @@ impl SpoolReader {
         rows: &[(i64, i64)],
         expired: u64,
     ) -> Result<(), SpoolError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut deleted: i64 = 0;
         {
             let mut delete =
@@ -100,9 +112,13 @@ impl SpoolReader {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), SpoolError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let moved = transaction
-            .execute("DELETE FROM rows WHERE lane = ?1 AND seq = ?2", params![row.lane, row.seq])?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let moved = transaction.execute(
+            "DELETE FROM rows WHERE lane = ?1 AND seq = ?2",
+            params![row.lane, row.seq],
+        )?;
         if moved == 1 {
             transaction.execute(
                 "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, ?4)",

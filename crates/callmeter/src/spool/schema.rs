@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The format that this build writes.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// SQLite's application id of a spool: "CMSP".
 pub(crate) const APPLICATION_ID: i32 = 0x434d_5350;
@@ -87,12 +87,19 @@ pub(crate) fn open(path: &Path) -> Result<Connection, SpoolError> {
     let db = connect(path)?;
     let application_id: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application_id != APPLICATION_ID {
-        return Err(SpoolError::NotASpool { path: path.to_owned() });
+        return Err(SpoolError::NotASpool {
+            path: path.to_owned(),
+        });
     }
     let min_reader: u32 =
-        db.query_row("SELECT min_reader FROM header WHERE id = 1", [], |row| row.get(0))?;
+        db.query_row("SELECT min_reader FROM header WHERE id = 1", [], |row| {
+            row.get(0)
+        })?;
     if min_reader > FORMAT {
-        return Err(SpoolError::NewerFormat { path: path.to_owned(), format: min_reader });
+        return Err(SpoolError::NewerFormat {
+            path: path.to_owned(),
+            format: min_reader,
+        });
     }
     Ok(db)
 }

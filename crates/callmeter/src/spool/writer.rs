@@ -33,11 +33,12 @@ pub(crate) struct SpoolWriter {
 impl SpoolWriter {
     /// Makes a spool of this process's own in `dir`.
     pub(crate) fn create(dir: &Path, owner: &SpoolOwner) -> Result<Self, SpoolError> {
-        let spool_id = crate::identity::new_call_id(owner.made_at.max(Timestamp::EPOCH)).to_string();
+        let spool_id =
+            crate::identity::new_call_id(owner.made_at.max(Timestamp::EPOCH)).to_string();
         let path = dir.join(&spool_id).with_extension(SPOOL_EXTENSION);
         // The lease stands before the file does, so that nobody takes the file for a dead one's.
-        let lease = FileLock::try_take(&path.with_extension(LEASE_EXTENSION))?
-            .ok_or(SpoolError::Busy)?;
+        let lease =
+            FileLock::try_take(&path.with_extension(LEASE_EXTENSION))?.ok_or(SpoolError::Busy)?;
         let db = schema::create(&path)?;
         db.execute(
             "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6)",
@@ -50,7 +51,13 @@ impl SpoolWriter {
                 std::process::id()
             ],
         )?;
-        Ok(Self { db, path, next_seq: 1, ready_seq: 0, _lease: lease })
+        Ok(Self {
+            db,
+            path,
+            next_seq: 1,
+            ready_seq: 0,
+            _lease: lease,
+        })
     }
 
     /// The spool's file.
@@ -67,8 +74,11 @@ impl SpoolWriter {
         sync: bool,
     ) -> Result<(), SpoolError> {
         let ready = self.next_seq.saturating_sub(1);
-        self.db.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.db
+            .pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut seq = self.next_seq;
         {
             let mut insert = transaction
@@ -84,13 +94,20 @@ impl SpoolWriter {
                 .prepare_cached(
                     "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
                 )?
-                .execute(params![seq, ready, i64::try_from(batch.len()).unwrap_or(i64::MAX)])?;
+                .execute(params![
+                    seq,
+                    ready,
+                    i64::try_from(batch.len()).unwrap_or(i64::MAX)
+                ])?;
             let mut count = transaction.prepare_cached(
                 "INSERT INTO dropped VALUES (?1, ?2) \
                  ON CONFLICT(reason) DO UPDATE SET count = count + excluded.count",
             )?;
             for (reason, lost) in dropped {
-                count.execute(params![reason.as_str(), i64::try_from(*lost).unwrap_or(i64::MAX)])?;
+                count.execute(params![
+                    reason.as_str(),
+                    i64::try_from(*lost).unwrap_or(i64::MAX)
+                ])?;
             }
         }
         transaction.commit()?;

@@ -1,0 +1,170 @@
+//! The arguments, as they are typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// One durable row for every LLM call: who called, what answered, tokens, time, cost, outcome.
+#[derive(Debug, Parser)]
+#[command(
+    name = "callmeter",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// The store, instead of the one that the settings name, such as sqlite:calls.db
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// The configuration file, instead of the callmeter.toml that is found
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print without colour
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// Print errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print what is done
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Where calls go and how they stand (what callmeter prints without a command)
+    Status,
+    /// Replay a recorded workload into a store of its own and report on it
+    Demo(DemoArgs),
+    /// Calls, tokens, cost and errors, summed
+    Report(ReportArgs),
+    /// The newest calls
+    Calls(CallsArgs),
+    /// Everything about one call
+    Show {
+        /// A call id, request id, response id or trace id
+        id: String,
+    },
+    /// Price calls from standard input, a line of JSON each
+    Price(PriceArgs),
+    /// Check home, spool and store, and say what to do
+    Doctor,
+    /// The settings and where each comes from
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The versions of callmeter and its formats
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting, its value and where it comes from
+    Show,
+    /// Say whether the settings can be read
+    Check,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// How many requests of the recorded workload are replayed
+    #[arg(long, default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(100..=12_000))]
+    pub(crate) calls: u32,
+    /// How long the replay takes, in seconds
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) seconds: u32,
+    /// The directory of the demo, made anew, instead of the one in the cache directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Which worker this process is
+    #[arg(long, hide = true)]
+    pub(crate) worker: Option<String>,
+}
+
+/// Which calls are meant.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// From this day or moment on, or this long ago: 2026-11-01, 2026-11-01T08:00:00Z, 7d, 24h, 30m
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// To the end of this day, or to this moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+    /// Of this caller only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// Of this provider only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Of this model only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Of this status only
+    #[arg(long, value_name = "WORD")]
+    pub(crate) status: Option<String>,
+    /// Of this project only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// Of this team only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) team: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// A row for each day, week (from Monday) or month
+    #[arg(value_enum)]
+    pub(crate) period: Option<PeriodArg>,
+    /// What rows are of, one or more of project, team, cost_center, service, environment, billing,
+    /// caller, provider, model, status, fallback_to
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) by: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// The zone of days, instead of the store's, by its IANA name
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: Option<String>,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PeriodArg {
+    Daily,
+    Weekly,
+    Monthly,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CallsArgs {
+    /// How many
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PriceArgs {
+    /// Read lines of JSON and print one for each
+    #[arg(long, required = true)]
+    pub(crate) jsonl: bool,
+    /// market, legacy, or the file of a book
+    #[arg(long, default_value = "market", value_name = "BOOK")]
+    pub(crate) book: String,
+}

@@ -1,0 +1,94 @@
+//! `callmeter calls`: the newest calls, a line each.
+
+use std::process::ExitCode;
+
+use callmeter_core::UsdTotal;
+use callmeter_store::{CallsQuery, StoredCall};
+
+use crate::args::CallsArgs;
+use crate::commands::status;
+use crate::context::{Context, filter_of};
+use crate::print;
+
+/// How many calls are read at a time.
+const PAGE: usize = 500;
+
+pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCode> {
+    let Some(mut store) = context.store()? else {
+        return status::nothing_yet(context);
+    };
+    let filter = filter_of(&args.filter, store.zone(), context.now)?;
+    let mut query = CallsQuery {
+        filter,
+        before: None,
+        limit: 0,
+    };
+    let mut left = args.limit;
+    let mut rows = Vec::new();
+    while left > 0 {
+        query.limit = left.min(PAGE);
+        let page = store.calls(&query)?;
+        left -= page.len();
+        for call in &page {
+            if context.json {
+                print::out(&(call.to_json() + "\n"))?;
+            } else {
+                rows.push(row_of(call));
+            }
+        }
+        query.before = page.last().map(|call| call.record.call_id);
+        if page.len() < query.limit {
+            break;
+        }
+    }
+    if context.json {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if rows.is_empty() {
+        print::out("no calls match\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = [
+        "started (UTC)",
+        "caller",
+        "model",
+        "status",
+        "in",
+        "out",
+        "time",
+        "cost",
+        "id",
+    ];
+    print::out(&print::table(&head, 4, rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row_of(call: &StoredCall) -> Vec<String> {
+    let record = &call.record;
+    let tokens = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), print::short_count);
+    let started = record.started_at().to_string();
+    let cost = call.cost.cost.map_or_else(
+        || "unpriced".to_owned(),
+        |cost| UsdTotal::from_pico(i128::from(cost.as_pico())).to_short(),
+    );
+    let mut status = record.status_or_ok().as_str().to_owned();
+    if let Some(kind) = record.error_kind {
+        status = format!("{status} ({kind})");
+    }
+    if record.cache_hit == Some(true) {
+        status.push_str(" cached");
+    }
+    vec![
+        started.get(..19).unwrap_or(&started).replace('T', " "),
+        record.caller_or_unknown().to_owned(),
+        record.model_or_requested().to_owned(),
+        status,
+        tokens(record.usage.input_tokens),
+        tokens(record.usage.output_tokens),
+        record
+            .duration_us
+            .map_or_else(|| "–".to_owned(), print::duration_us),
+        cost,
+        record.call_id.to_string(),
+    ]
+}

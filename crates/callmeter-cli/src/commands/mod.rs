@@ -1,0 +1,42 @@
+//! The commands, one file each.
+
+pub(crate) mod calls;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod price;
+pub(crate) mod report;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod version;
+
+use std::process::ExitCode;
+
+use crate::args::{Args, Command, ConfigCommand};
+use crate::context::Context;
+use crate::demo;
+
+/// Runs what was asked for.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { global, command } = args;
+    // These need no settings, and must work where settings cannot be read.
+    match &command {
+        Some(Command::Version) => return version::run(&global),
+        Some(Command::Price(args)) => return price::run(args),
+        Some(Command::Demo(args)) => return demo::run(args, &global),
+        Some(Command::Config {
+            command: ConfigCommand::Show,
+        }) => return config::show(&global),
+        Some(Command::Config {
+            command: ConfigCommand::Check,
+        }) => return config::check(&global),
+        Some(Command::Doctor) => return doctor::run(&global),
+        _ => {}
+    }
+    let context = Context::of(&global)?;
+    match command.unwrap_or(Command::Status) {
+        Command::Report(args) => report::run(&context, &args),
+        Command::Calls(args) => calls::run(&context, &args),
+        Command::Show { id } => show::run(&context, &id),
+        _ => status::run(&context),
+    }
+}

@@ -1,0 +1,153 @@
+//! `callmeter` and `callmeter status`: where calls go, how they stand, and one next step.
+
+use std::process::ExitCode;
+
+use callmeter_core::Conservation;
+use callmeter_store::{Filter, SqliteReader, Totals};
+
+use crate::context::Context;
+use crate::print;
+
+pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let standing = context.home.standing()?;
+    let mut store = context.store()?;
+    let today = match &mut store {
+        Some(store) => today(store, context)?,
+        None => Totals::default(),
+    };
+    let facts = store.as_ref().map(SqliteReader::facts).transpose()?;
+    let calls = &standing.conservation;
+    if context.json {
+        let newest = facts.as_ref().and_then(|facts| facts.newest);
+        let object = serde_json::json!({
+            "v": 1,
+            "home": context.home.path().display().to_string(),
+            "store": context.url.to_string(),
+            "store_exists": facts.is_some(),
+            "calls": facts.as_ref().map_or(0, |facts| facts.calls),
+            "newest": newest.map(|at| at.to_string()),
+            "today": { "calls": today.calls, "cost_usd": today.cost.to_string(), "unpriced": today.unpriced },
+            "complete": complete_json(calls),
+            "unreadable_spools": standing.unreadable.len(),
+        });
+        print::out(&format!("{object}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!(
+        "{} {}\n",
+        print::bold("callmeter", context.color),
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<9} {value}\n"));
+    match &facts {
+        None => line("store", format!("{} (not made yet)", context.url)),
+        Some(facts) => {
+            line(
+                "store",
+                format!("{} ({})", context.url, print::size(facts.size_bytes)),
+            );
+            line(
+                "prices",
+                format!(
+                    "{} {}, revision {}",
+                    facts.book.name, facts.book.version, facts.book.number
+                ),
+            );
+            line("calls", print::count(facts.calls));
+            let plan = if today.plan_value.as_pico() == 0 {
+                String::new()
+            } else {
+                format!(", {} of plan usage", today.plan_value.to_short())
+            };
+            line(
+                "today",
+                format!(
+                    "{} calls, {}{plan} ({} day), {} unpriced",
+                    print::count(today.calls),
+                    today.cost.to_short(),
+                    facts.accounting_zone,
+                    print::count(today.unpriced)
+                ),
+            );
+            if let Some(newest) = facts.newest {
+                let ago = print::ago(context.now.micros_since(newest));
+                line("newest", format!("{newest}, {ago}"));
+            }
+        }
+    }
+    line("home", context.home.path().display().to_string());
+    line(
+        "pending",
+        format!(
+            "{} in {} spools, {} rejected, {} dropped",
+            print::count(calls.spooled + calls.buffered),
+            standing.spools,
+            print::count(calls.rejected),
+            print::count(calls.dropped_total())
+        ),
+    );
+    let next = if !standing.unreadable.is_empty() || calls.dropped_total() + calls.rejected > 0 {
+        "callmeter doctor".to_owned()
+    } else if facts.as_ref().is_none_or(|facts| facts.calls == 0) {
+        FIRST_ROW.to_owned()
+    } else if today.unpriced > 0 {
+        "callmeter report: what is unpriced stands at its end".to_owned()
+    } else {
+        "callmeter report daily --since 7d".to_owned()
+    };
+    line("next", next);
+    print::out(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const FIRST_ROW: &str = "wrap a call in a guard, `callmeter::call(\"caller\", \"provider\", \"model\")`; or see `callmeter demo`";
+
+/// Says how the first row comes, where a table would be empty.
+pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
+    if context.json {
+        return Ok(ExitCode::SUCCESS);
+    }
+    print::out(&format!(
+        "no calls yet: {} was not made so far\nnext: {FIRST_ROW}\n",
+        context.url
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn today(store: &mut SqliteReader, context: &Context) -> anyhow::Result<Totals> {
+    let zone = store.zone();
+    let since = Some(zone.day_start(zone.day_of(context.now)));
+    Ok(store.totals(&Filter {
+        since,
+        ..Filter::default()
+    })?)
+}
+
+/// The equation of promise CM-3 in JSON.
+pub(crate) fn complete_json(calls: &Conservation) -> serde_json::Value {
+    serde_json::json!({
+        "made": calls.finished,
+        "stored": calls.acknowledged,
+        "pending": calls.spooled + calls.buffered,
+        "rejected": calls.rejected,
+        "dropped": calls.dropped_total(),
+        "holds": calls.holds(),
+    })
+}
+
+/// The equation of promise CM-3 in words.
+pub(crate) fn complete_line(calls: &Conservation) -> String {
+    format!(
+        "complete: {} made = {} stored + {} pending + {} rejected + {} dropped{}",
+        print::count(calls.finished),
+        print::count(calls.acknowledged),
+        print::count(calls.spooled + calls.buffered),
+        print::count(calls.rejected),
+        print::count(calls.dropped_total()),
+        if calls.holds() {
+            ""
+        } else {
+            "  (read while calls were moving)"
+        }
+    )
+}

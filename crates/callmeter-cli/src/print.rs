@@ -1,0 +1,167 @@
+//! How figures, money, durations and tables look.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{CellAlignment, Table};
+
+/// A count with thousands apart: `12,345`.
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count in few characters: `999`, `12.3k`, `4.56M`.
+pub(crate) fn short_count(n: u64) -> String {
+    let scaled = |unit: u64, letter: &str| {
+        let (whole, rest) = (n / unit, n % unit);
+        let decimals = if whole >= 100 { 0 } else { 1 };
+        if decimals == 0 {
+            format!("{whole}{letter}")
+        } else {
+            format!("{whole}.{}{letter}", rest * 10 / unit)
+        }
+    };
+    match n {
+        0..10_000 => count(n),
+        10_000..1_000_000 => scaled(1_000, "k"),
+        1_000_000..1_000_000_000 => scaled(1_000_000, "M"),
+        _ => scaled(1_000_000_000, "G"),
+    }
+}
+
+/// A duration: `850 µs`, `12 ms`, `3.4 s`, `2 min 5 s`.
+pub(crate) fn duration_us(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..60_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+        _ => format!("{} min {} s", us / 60_000_000, us % 60_000_000 / 1_000_000),
+    }
+}
+
+/// A size: `118 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
+        1_048_576..1_073_741_824 => {
+            format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
+        }
+        _ => format!("{}.{} GiB", bytes >> 30, ((bytes & 0x3fff_ffff) * 10) >> 30),
+    }
+}
+
+/// A share in thousandths as a percentage: `1.2 %`.
+pub(crate) fn per_mille(share: Option<u64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |n| format!("{}.{} %", n / 10, n % 10))
+}
+
+/// How long ago, roughly: `3 s ago`.
+pub(crate) fn ago(micros: i64) -> String {
+    let seconds = micros / 1_000_000;
+    match seconds {
+        ..0 => "ahead of this machine's clock".to_owned(),
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// A table without lines; columns from `numbers_from` on are figures.
+pub(crate) fn table(head: &[&str], numbers_from: usize, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(head.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if at >= numbers_from {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// Writes to standard output.
+pub(crate) fn out(text: &str) -> io::Result<()> {
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// Whether progress may be shown: standard error is a terminal.
+pub(crate) fn shows_progress() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether an error is that nobody reads any more.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Bold on a terminal.
+pub(crate) fn bold(text: &str, color: bool) -> String {
+    if color {
+        format!("\u{1b}[1m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A field of comma-separated values (RFC 4180). A text that a spreadsheet would take for a formula is
+/// quoted with a leading apostrophe.
+pub(crate) fn csv_field(text: &str) -> String {
+    let guarded = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    };
+    if guarded.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", guarded.replace('"', "\"\""))
+    } else {
+        guarded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_round_down() {
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(
+            [
+                short_count(9_999),
+                short_count(12_399),
+                short_count(4_560_000)
+            ],
+            ["9,999", "12.3k", "4.5M"]
+        );
+        assert_eq!(
+            [duration_us(12_345), duration_us(3_456_789)],
+            ["12 ms", "3.4 s"]
+        );
+        assert_eq!([size(120_832), size(1_600_000)], ["118 KiB", "1.5 MiB"]);
+    }
+
+    #[test]
+    fn a_formula_in_a_name_stays_a_text_in_a_spreadsheet() {
+        assert_eq!(csv_field("=1+1"), "'=1+1");
+        assert_eq!(csv_field("a,\"b\""), "\"a,\"\"b\"\"\"");
+    }
+}

@@ -1,0 +1,357 @@
+//! Opening and finishing a call: the hot path.
+//!
+//! No allocation, no lock, no system call, no panic (promises CM-1, CM-2); `tests/allocations.rs` and
+//! `benches/open_finish.rs` guard it. What a call leaves in its slot, and in which order, is in
+//! [`slot`](crate::slot).
+
+use callmeter_core::{CallId, Field, Layer};
+
+use crate::assembly::{Assembly, put_entry};
+use crate::block::Purpose;
+use crate::buffer::FlightBuffer;
+use crate::fields::Fields;
+use crate::layout::{BLOCK_SLOTS, header, slot, tail};
+use crate::slot::{State, set_state};
+use crate::slots::{Head, Slot, result_room, write_opening, write_result, write_tail};
+use crate::sync::Ordering;
+use crate::tape::{REV_TAG, Tape};
+
+/// The most text of an opening; the rest of the slot's text is the result's.
+const OPENING_TEXT: usize = 192;
+/// The most text of a result that goes on in other slots.
+const LONG_TEXT: usize = slot::TEXT_BYTES + tail::MAX * tail::CAPACITY;
+
+/// A name in a buffer's table: it need not be looked up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameRef {
+    buffer: u64,
+    place: u32,
+}
+
+/// A recurring name of an opening.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Name<'a> {
+    /// Not known.
+    None,
+    /// Looked up in the buffer's table, and put there the first time.
+    Text(&'a str),
+    /// Looked up before, by [`FlightBuffer::name`]; of another buffer it is as `None`.
+    Known(NameRef),
+}
+
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(text: &'a str) -> Self {
+        if text.is_empty() {
+            Self::None
+        } else {
+            Self::Text(text)
+        }
+    }
+}
+
+/// What is known of a call when it is opened, and all that its row has should the process die.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a, F = ()> {
+    /// The call; its time is the start.
+    pub call_id: CallId,
+    /// Which way in records it.
+    pub layer: Layer,
+    /// The record's number within its layer.
+    pub rev: u32,
+    /// The start on the monotonic clock that [`FlightBuffer::beat`] is given, in nanoseconds.
+    pub opened_ns: u64,
+    /// Who calls.
+    pub caller: Name<'a>,
+    /// Who is asked.
+    pub provider: Name<'a>,
+    /// Which model is asked for.
+    pub model_requested: Name<'a>,
+    /// File and line of the call.
+    pub call_site: Name<'a>,
+    /// Fields that many calls have in common, by [`FlightBuffer::scope`].
+    pub scope: Option<NameRef>,
+    /// All else that is known.
+    pub more: F,
+}
+
+impl<'a> Opening<'a> {
+    /// An opening of which nothing but its identity is known.
+    pub fn new(call_id: CallId, layer: Layer, opened_ns: u64) -> Self {
+        Opening {
+            call_id,
+            layer,
+            rev: 0,
+            opened_ns,
+            caller: Name::None,
+            provider: Name::None,
+            model_requested: Name::None,
+            call_site: Name::None,
+            scope: None,
+            more: (),
+        }
+    }
+
+    /// The same opening with `more` fields.
+    pub fn with<F: Fields>(self, more: F) -> Opening<'a, F> {
+        Opening {
+            call_id: self.call_id,
+            layer: self.layer,
+            rev: self.rev,
+            opened_ns: self.opened_ns,
+            caller: self.caller,
+            provider: self.provider,
+            model_requested: self.model_requested,
+            call_site: self.call_site,
+            scope: self.scope,
+            more,
+        }
+    }
+}
+
+/// Why no slot was opened or finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Recording is off.
+    Off,
+    /// No slot is free; counted as `flight_full`.
+    Full,
+    /// The buffer, or the slot, is another process's: of the parent of this one.
+    Forked,
+}
+
+/// An open call's slot. It may travel to any thread; it must be given back by
+/// [`FlightBuffer::finish`], else its call stays in flight until the process ends and is then aborted.
+#[must_use = "a slot that is not finished stays in flight"]
+#[derive(Debug)]
+pub struct FlightSlot {
+    buffer: u64,
+    index: u16,
+    id: CallId,
+}
+
+impl FlightSlot {
+    /// The call in it.
+    pub fn call_id(&self) -> CallId {
+        self.id
+    }
+}
+
+impl FlightBuffer {
+    /// Gives a name its place in the buffer's table; `None` when the table is full.
+    pub fn name(&self, text: &str) -> Option<NameRef> {
+        if !self.is_ours() {
+            return None;
+        }
+        self.place_of(text.as_bytes()).map(|place| NameRef {
+            buffer: self.id,
+            place,
+        })
+    }
+
+    /// Gives fields that many calls have in common (project, team, service, …) one place in the name
+    /// table; `None` when they do not fit, and then they go into each opening's `more`.
+    pub fn scope(&self, fields: &impl Fields) -> Option<NameRef> {
+        if !self.is_ours() {
+            return None;
+        }
+        let mut tape = Tape::<{ crate::names::MAX_NAME }>::new(crate::names::MAX_NAME);
+        fields.each(|tag, value| put_entry(&mut tape, tag, value, &|_| None));
+        if tape.is_short() {
+            return None;
+        }
+        self.place_of(tape.as_bytes()).map(|place| NameRef {
+            buffer: self.id,
+            place,
+        })
+    }
+
+    /// Opens a call: takes a slot and writes who, what and when.
+    ///
+    /// # Errors
+    /// When recording is off, no slot is free, or this is a forked child of the buffer's process.
+    ///
+    /// # Examples
+    /// ```
+    /// # use callmeter_core::{CallId, Field, Layer, Timestamp};
+    /// # use callmeter_flight::{FlightBuffer, Opening, Options, Place, Value};
+    /// # let buffer = FlightBuffer::create(&Place::memory(), &Options::default())?;
+    /// # let id = CallId::new(Timestamp::from_micros(1_774_310_400_000_000), 7);
+    /// let mut opening = Opening::new(id, Layer::Guard, 0);
+    /// opening.caller = "sales_copy".into();
+    /// if let Ok(slot) = buffer.open(&opening) {
+    ///     // … the call …
+    ///     let _ = buffer.finish(slot, &[(Field::DurationUs, Value::from(1_200_u64))]);
+    /// }
+    /// assert_eq!(buffer.standing().finished, 1);
+    /// # Ok::<(), callmeter_flight::FlightError>(())
+    /// ```
+    #[inline]
+    pub fn open<F: Fields>(&self, opening: &Opening<'_, F>) -> Result<FlightSlot, Refused> {
+        if !self.is_ours() {
+            return Err(Refused::Forked);
+        }
+        if !self.is_on() {
+            return Err(Refused::Off);
+        }
+        let claimed = self.claim(Purpose::Call);
+        let Some((index, slot)) = claimed.and_then(|index| Some((index, self.slot(index)?))) else {
+            self.count_full();
+            return Err(Refused::Full);
+        };
+        let mut tape = Tape::<OPENING_TEXT>::new(OPENING_TEXT);
+        let mut place = |field: Field, name: Name<'_>| match name {
+            Name::Text(text) => self.place_of(text.as_bytes()).unwrap_or_else(|| {
+                tape.put_text(field.tag(), text);
+                0
+            }),
+            Name::Known(known) => self.known(known),
+            Name::None => 0,
+        };
+        let who = [
+            place(Field::Caller, opening.caller),
+            place(Field::Provider, opening.provider),
+        ];
+        let what = [
+            place(Field::ModelRequested, opening.model_requested),
+            place(Field::CallSite, opening.call_site),
+        ];
+        if opening.rev != 0 {
+            tape.put_int(REV_TAG, u64::from(opening.rev));
+        }
+        let names = |text: &str| self.place_of(text.as_bytes());
+        opening
+            .more
+            .each(|tag, value| put_entry(&mut tape, tag, value, &names));
+        let is_cut = tape.is_short();
+        if is_cut {
+            self.count_cut();
+        }
+        let head = Head {
+            id_hi: opening.call_id.hi().cast_unsigned(),
+            id_lo: opening.call_id.lo().cast_unsigned(),
+            opened_ns: opening.opened_ns,
+            who: u64::from(who[0]) | u64::from(who[1]) << 32,
+            what: u64::from(what[0]) | u64::from(what[1]) << 32,
+            scope: opening.scope.map_or(0, |scope| self.known(scope)),
+            layer: opening.layer.code(),
+            marks: if is_cut { slot::MARK_CUT } else { 0 },
+        };
+        write_opening(slot, self.key, &head, tape.as_bytes());
+        set_state(&slot[slot::STATE], State::Open);
+        Ok(FlightSlot {
+            buffer: self.id,
+            index: index as u16,
+            id: opening.call_id,
+        })
+    }
+
+    /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4).
+    ///
+    /// # Errors
+    /// [`Refused::Forked`] when the slot is not of this buffer or this is a forked child: the call
+    /// belongs to the parent, and nothing was written.
+    #[inline]
+    pub fn finish(&self, call: FlightSlot, outcome: &impl Fields) -> Result<(), Refused> {
+        if !self.is_ours() || call.buffer != self.id {
+            return Err(Refused::Forked);
+        }
+        let index = usize::from(call.index);
+        let Some(slot) = self.slot(index) else {
+            return Err(Refused::Forked);
+        };
+        let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
+        let names = |text: &str| self.place_of(text.as_bytes());
+        let result = Assembly::<{ slot::TEXT_BYTES }>::of(outcome, room, names);
+        if result.tape.is_short() {
+            self.finish_long(slot, call.id, outcome, room, result.tape.wanted());
+        } else {
+            write_result(slot, self.key, &result, result.tape.as_bytes(), &[]);
+        }
+        set_state(&slot[slot::STATE], State::Finished);
+        if let Some(block) = self.block(index / BLOCK_SLOTS) {
+            block.raise();
+        }
+        Ok(())
+    }
+
+    /// Writes a result whose text goes on in other slots, as far as there are any.
+    #[cold]
+    #[inline(never)]
+    fn finish_long(
+        &self,
+        slot: &Slot,
+        id: CallId,
+        outcome: &impl Fields,
+        room: usize,
+        wanted: usize,
+    ) {
+        let mut tails = [0_u16; tail::MAX];
+        let count = wanted
+            .saturating_sub(room)
+            .div_ceil(tail::CAPACITY)
+            .min(tail::MAX);
+        let mut claimed = 0_usize;
+        for place in tails.iter_mut().take(count) {
+            let Some(index) = self.claim(Purpose::Continuation) else {
+                break;
+            };
+            *place = index as u16;
+            claimed = claimed.saturating_add(1);
+        }
+        let tails = tails.get(..claimed).unwrap_or_default();
+        let limit = room.saturating_add(claimed.saturating_mul(tail::CAPACITY));
+        let names = |text: &str| self.place_of(text.as_bytes());
+        let mut result = Assembly::<LONG_TEXT>::of(outcome, limit, names);
+        if result.tape.is_short() {
+            result.mark_cut();
+            self.count_cut();
+        }
+        let id = (id.hi().cast_unsigned(), id.lo().cast_unsigned());
+        let text = result.tape.as_bytes();
+        let (here, mut rest) = text.split_at(room.min(text.len()));
+        let mut used = 0_usize;
+        for (number, index) in tails.iter().enumerate() {
+            let Some(to) = self.slot(usize::from(*index)) else {
+                break;
+            };
+            let (part, after) = rest.split_at(rest.len().min(tail::CAPACITY));
+            // A text cut at a character, or a value left out whole, may need fewer slots than it
+            // seemed: what is left over is an empty continuation, freed with the others.
+            let next = tails.get(number.saturating_add(1)).copied();
+            write_tail(to, self.key, id, number, part, next);
+            set_state(&to[slot::STATE], State::Tail);
+            rest = after;
+            used = used.saturating_add(1);
+        }
+        write_result(
+            slot,
+            self.key,
+            &result,
+            here,
+            tails.get(..used).unwrap_or_default(),
+        );
+    }
+
+    #[inline]
+    fn place_of(&self, name: &[u8]) -> Option<u32> {
+        let (table, used) = self.name_table()?;
+        self.names.place(table, used, name)
+    }
+
+    fn known(&self, name: NameRef) -> u32 {
+        if name.buffer == self.id {
+            name.place
+        } else {
+            0
+        }
+    }
+
+    #[cold]
+    fn count_cut(&self) {
+        if let Some(cut) = self.header(header::CUT) {
+            cut.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

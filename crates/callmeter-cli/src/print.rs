@@ -17,6 +17,22 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
+/// So many calls: `1 call`, `12,345 calls`.
+pub(crate) fn calls(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "call" } else { "calls" })
+}
+
+/// A text of at most `most` characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
 /// A count in few characters: `999`, `12.3k`, `4.56M`.
 pub(crate) fn short_count(n: u64) -> String {
     let scaled = |unit: u64, letter: &str| {

@@ -176,6 +176,11 @@ impl MetaPolicy {
             allow: keys.into_iter().map(Into::into).collect(),
         }
     }
+
+    /// The keys that are allowed.
+    pub fn allowed(&self) -> impl Iterator<Item = &str> {
+        self.allow.iter().map(String::as_str)
+    }
 }
 
 /// A value of meta was refused. Says what it was, never what it held.

@@ -31,7 +31,7 @@ pub enum StoreUrlError {
     #[error("the store's address is empty; write sqlite:PATH")]
     Empty,
     /// The scheme names no store that this version has.
-    #[error("no store is called `{scheme}`; this version keeps rows in SQLite: sqlite:PATH")]
+    #[error("this version has no store that is called `{scheme}`")]
     UnknownScheme {
         /// The scheme, without what follows it.
         scheme: String,

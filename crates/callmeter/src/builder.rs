@@ -11,7 +11,7 @@ use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
 use crate::global;
 use crate::pipeline::{Callmeter, PipelineConfig};
 use crate::recorder::{Privacy, Recorder, Scope};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
@@ -101,19 +101,26 @@ impl Builder {
     fn configure(self) -> PipelineConfig {
         let (mut settings, is_readable) = match self.settings {
             Some(settings) => (settings, true),
-            None => match Settings::from_process() {
-                Ok(settings) => (settings, true),
-                Err(error) => {
+            None => {
+                let (resolved, errors) = Settings::resolve_what_can_be(&Sources::of_process());
+                for error in errors.iter().flat_map(SettingsErrors::iter) {
                     tracing::error!(
                         target: "callmeter",
                         "{error}; calls wait in the spool; see `callmeter doctor`"
                     );
-                    (Settings::default(), false)
                 }
-            },
+                (resolved.settings, errors.is_none())
+            }
         };
         if let Some(home) = self.home {
             settings.home = Some(home);
+        }
+        if settings.home.is_none() {
+            tracing::warn!(
+                target: "callmeter",
+                "no home directory is known: calls are kept in the temporary directory, which a reboot \
+                 may empty; set CALLMETER_HOME"
+            );
         }
         let home = settings.home();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));

@@ -10,6 +10,8 @@ use crate::commands::status;
 use crate::context::{Context, filter_of};
 use crate::print;
 
+/// The part of an id that tells its moment to a quarter of a microsecond; `show` takes it for the whole.
+const SHORT_ID: usize = 18;
 /// How many calls are read at a time.
 const PAGE: usize = 500;
 
@@ -66,6 +68,7 @@ pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCod
 fn row_of(call: &StoredCall) -> Vec<String> {
     let record = &call.record;
     let tokens = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), print::short_count);
+    let id = record.call_id.to_string();
     let started = record.started_at().to_string();
     let cost = call.cost.cost.map_or_else(
         || "unpriced".to_owned(),
@@ -79,9 +82,9 @@ fn row_of(call: &StoredCall) -> Vec<String> {
         status.push_str(" cached");
     }
     vec![
-        started.get(..19).unwrap_or(&started).replace('T', " "),
-        record.caller_or_unknown().to_owned(),
-        record.model_or_requested().to_owned(),
+        started.get(5..19).unwrap_or(&started).replace('T', " "),
+        print::cut(record.caller_or_unknown(), 20),
+        print::cut(record.model_or_requested(), 24),
         status,
         tokens(record.usage.input_tokens),
         tokens(record.usage.output_tokens),
@@ -89,6 +92,6 @@ fn row_of(call: &StoredCall) -> Vec<String> {
             .duration_us
             .map_or_else(|| "–".to_owned(), print::duration_us),
         cost,
-        record.call_id.to_string(),
+        id.get(..SHORT_ID).unwrap_or(&id).to_owned(),
     ]
 }

@@ -61,18 +61,15 @@ impl Findings {
 
 pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
-    let settings = match config::resolve(global) {
-        Ok(settings) => {
-            findings.add("settings", Verdict::Fine, "can be read");
-            settings
-        }
-        Err(error) => {
-            let shown = failure::shown(&error);
+    let (settings, failures) = config::resolve_what_can_be(global);
+    match failures {
+        None => findings.add("settings", Verdict::Fine, "can be used"),
+        Some(failures) => {
+            let shown = failure::shown(&failures.into());
             findings.add("settings", Verdict::Trouble, shown.trim_end().to_owned());
-            findings.hint("calls wait in the spool until the settings can be read");
-            callmeter::settings::Settings::default()
+            findings.hint("calls wait in the spool until every setting can be used");
         }
-    };
+    }
     let context = Context::with(settings, global);
     if context.settings.enabled {
         findings.add("switch", Verdict::Fine, "calls are recorded");
@@ -140,8 +137,8 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
     findings.add(
         "survives",
         Verdict::Note,
-        "a finished call survives kill -9 of its process once it is in the spool, about 50 ms after \
-         its guard returned, and a power loss after about a second",
+        "kill -9 of its process, from about 50 ms after a call's guard returned; a power loss after \
+         about a second",
     );
     let standing = match home.standing() {
         Ok(standing) => standing,
@@ -178,7 +175,7 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
             findings.add(
                 "dropped",
                 Verdict::Trouble,
-                format!("{} calls: {reason}", print::count(count)),
+                format!("{}: {reason}", print::calls(count)),
             );
             findings.hint(match reason {
                 DropReason::Ceiling => "raise spool.max_bytes, or see why the store takes no calls",

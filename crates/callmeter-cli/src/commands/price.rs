@@ -29,24 +29,30 @@ pub(crate) fn run(args: &PriceArgs) -> anyhow::Result<ExitCode> {
         }
         let answer = if line.len() > MAX_LINE && line.last() != Some(&b'\n') {
             skip_line(&mut input)?;
-            Err(format!("the line is longer than {MAX_LINE} bytes"))
+            Err(refused(&format!(
+                "the line is longer than {MAX_LINE} bytes"
+            )))
         } else {
             match std::str::from_utf8(&line) {
                 Ok(text) if text.trim().is_empty() => continue,
                 Ok(text) => filter::price_line(&book, text.trim()),
-                Err(_) => Err("the line is not UTF-8".to_owned()),
+                Err(_) => Err(refused("the line is not UTF-8")),
             }
         };
         match answer {
             Ok(priced) => writeln!(output, "{priced}")?,
             Err(error) => {
                 code = ExitCode::FAILURE;
-                writeln!(output, "{}", serde_json::json!({ "error": error }))?;
+                writeln!(output, "{error}")?;
             }
         }
     }
     output.flush()?;
     Ok(code)
+}
+
+fn refused(why: &str) -> String {
+    serde_json::json!({ "error": why }).to_string()
 }
 
 fn skip_line(input: &mut impl BufRead) -> io::Result<()> {

@@ -130,7 +130,7 @@ impl Report {
 
     pub(crate) fn text(&self, context: &Context) -> anyhow::Result<String> {
         let mut text = format!(
-            "{}  days of {}\nstore {}  prices {}\n\n",
+            "{}  zone {}\nstore {}  prices {}\n\n",
             print::bold(&self.range(), context.color),
             self.zone,
             context.url,
@@ -213,16 +213,16 @@ impl Report {
             return "unpriced 0 calls\n".to_owned();
         }
         let mut text = format!(
-            "unpriced {} calls, in no cost above (*)\n",
-            print::count(self.totals.unpriced)
+            "unpriced {}, in no cost above (*)\n",
+            print::calls(self.totals.unpriced)
         );
         for entry in self.unpriced.iter().take(UNPRICED_SHOWN) {
             text.push_str(&format!(
-                "  {} {}: {}, {} calls\n",
+                "  {} {}: {}, {}\n",
                 entry.provider,
                 entry.model,
                 entry.reason,
-                print::count(entry.calls)
+                print::calls(entry.calls)
             ));
         }
         if self.unpriced.len() > UNPRICED_SHOWN {

@@ -13,7 +13,10 @@ pub(crate) fn run(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let mut store = context.existing_store()?;
     let found = match id.parse::<CallId>() {
         Ok(id) => store.find(id)?.into_iter().collect(),
-        Err(_) => Vec::new(),
+        Err(_) => match moment_of(id) {
+            Some(hi) => store.find_by_moment(hi)?,
+            None => Vec::new(),
+        },
     };
     let found = if found.is_empty() {
         store.find_by_foreign_id(id)?
@@ -35,6 +38,12 @@ pub(crate) fn run(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The time half of an id of which only that half is given, as `callmeter calls` prints it.
+fn moment_of(id: &str) -> Option<i64> {
+    let whole = format!("{id}-8000-000000000000");
+    whole.parse().ok().map(CallId::hi)
 }
 
 /// The fields that are known, a line each, in the order of the record.

@@ -62,8 +62,8 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             line(
                 "today",
                 format!(
-                    "{} calls, {}{plan} ({} day), {} unpriced",
-                    print::count(today.calls),
+                    "{}, {}{plan} ({} day), {} unpriced",
+                    print::calls(today.calls),
                     today.cost.to_short(),
                     facts.accounting_zone,
                     print::count(today.unpriced)

@@ -3,12 +3,28 @@
 //! Owns one documented struct per concern and their defaults. Where values come from (builder, flag,
 //! environment, file) is worked out in the files beside this one.
 
+mod error;
+mod file;
+mod keys;
+mod platform;
+mod reference;
+mod registry;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod value;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use callmeter_core::{Billing, CallerRegistry, HashKey, MetaPolicy};
 use callmeter_store::StoreUrl;
+
+pub use self::error::{SettingsError, SettingsErrors};
+pub(crate) use self::platform::fallback_home;
+pub use self::reference::reference;
+pub use self::resolve::{Origin, Resolved, Sources};
 
 /// Everything that a recorder needs to know.
 #[derive(Clone, Debug)]
@@ -145,24 +161,4 @@ impl Default for Settings {
             providers: BTreeMap::new(),
         }
     }
-}
-
-impl Settings {
-    /// The settings of this process: environment over file over defaults.
-    ///
-    /// # Errors
-    /// When a setting cannot be read.
-    pub fn from_process() -> Result<Self, SettingsError> {
-        Ok(Self::default())
-    }
-}
-
-/// A setting cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {}
-
-/// Where the home is when nothing names one.
-pub(crate) fn fallback_home() -> PathBuf {
-    std::env::temp_dir().join("callmeter")
 }

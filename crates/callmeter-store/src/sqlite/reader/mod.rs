@@ -113,4 +113,20 @@ impl SqliteReader {
     pub fn find(&mut self, id: CallId) -> Result<Option<StoredCall>, StoreError> {
         columns::find(&self.conn, &mut self.names, id)
     }
+
+    /// The calls whose id has the time half `hi`: nearly always one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_by_moment(&mut self, hi: i64) -> Result<Vec<StoredCall>, StoreError> {
+        let mut statement = self
+            .conn
+            .prepare_cached(columns::select_calls!("WHERE hi = ?1"))?;
+        let mut rows = statement.query([hi])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(columns::read(&self.conn, &mut self.names, row)?);
+        }
+        Ok(found)
+    }
 }

@@ -1,0 +1,112 @@
+//! How figures look, on a store with three calls and on none.
+
+use crate::support::Place;
+
+#[test]
+fn an_empty_home_says_how_the_first_row_comes() {
+    let place = Place::new();
+    for args in [&["status"][..], &["report"], &["calls"]] {
+        let text = place.seen(args);
+        assert!(text.contains("callmeter::call("), "{args:?}: {text}");
+    }
+    insta::assert_snapshot!(place.seen(&[]));
+    // Looking makes nothing.
+    assert!(!place.home().exists());
+}
+
+#[test]
+fn a_report_heads_with_its_range_and_ends_with_what_is_unpriced() {
+    let place = Place::new().with_calls();
+    insta::with_settings!({ filters => vec![(r"market [0-9-]+", "market [date]")] }, {
+        insta::assert_snapshot!(place.seen(&["report"]));
+    });
+}
+
+#[test]
+fn a_report_by_day_and_team_fits_a_hundred_columns() {
+    let place = Place::new().with_calls();
+    let text = place.seen(&[
+        "report",
+        "daily",
+        "--by",
+        "team,provider",
+        "--since",
+        "2026-10-30",
+    ]);
+    assert!(
+        text.lines()
+            .filter(|line| !line.contains("[place]"))
+            .all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+    insta::with_settings!({ filters => vec![(r"market [0-9-]+", "market [date]")] }, {
+        insta::assert_snapshot!(text);
+    });
+}
+
+#[test]
+fn a_csv_report_is_safe_for_a_spreadsheet() {
+    let place = Place::new().with_calls();
+    insta::assert_snapshot!(place.seen(&["report", "--csv", "--by", "caller"]));
+}
+
+#[test]
+fn calls_are_listed_newest_first() {
+    let place = Place::new().with_calls();
+    insta::assert_snapshot!(place.seen(&["calls"]));
+    insta::assert_snapshot!(place.seen(&["calls", "--status", "error", "--json"]));
+}
+
+#[test]
+fn one_call_is_shown_whole() {
+    let place = Place::new().with_calls();
+    insta::assert_snapshot!(place.seen(&["show", "req-3"]));
+    // By its id, and by the part of it that `calls` prints.
+    let by_request = place.seen(&["show", "req-3"]);
+    assert_eq!(place.seen(&["show", "01a1961f-67b8-7000"]), by_request);
+    assert_eq!(
+        place.seen(&["show", "01a1961f-67b8-7000-8000-000000000003"]),
+        by_request
+    );
+}
+
+#[test]
+fn a_report_in_json_has_a_version_and_decimal_money() {
+    let place = Place::new().with_calls();
+    let output = place.run(&["report", "--json", "--by", "provider"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["v"], 1);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 3);
+    // gpt-4o: 2.50 USD a million input tokens, 10 USD a million output tokens.
+    assert_eq!(report["totals"]["cost_usd"], "3.5");
+    assert_eq!(report["unpriced"][0]["reason"], "unknown_provider");
+}
+
+#[test]
+fn nobody_reading_is_no_failure() {
+    let place = Place::new().with_calls();
+    let mut child = place
+        .command(&["calls", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn config_show_says_where_each_value_comes_from() {
+    let place = Place::new();
+    place.write(
+        "callmeter.toml",
+        "[scope]\nteam = \"growth\"\n[providers.gcp_ollama]\nkind = \"ollama\"\n",
+    );
+    insta::assert_snapshot!(place.seen(&["config", "show", "--store", "sqlite:calls.db"]));
+}
+
+#[test]
+fn doctor_is_content_with_a_healthy_home() {
+    insta::with_settings!({ filters => vec![(r"\d+ KiB", "[size]"), (r"market [0-9-]+", "market [date]")] }, {
+        insta::assert_snapshot!(Place::new().with_calls().seen(&["doctor"]));
+    });
+}

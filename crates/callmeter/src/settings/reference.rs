@@ -1,0 +1,47 @@
+//! The page of every setting, made from the table.
+
+use std::fmt::Write as _;
+
+use callmeter_core::EnvVar;
+
+use super::keys::KEYS;
+
+const HEAD: &str = "# Settings
+
+This page is generated: `CALLMETER_BLESS=1 cargo test -p callmeter settings` writes it anew.
+
+A flag wins over a variable, a variable over the file, the file over the default. `callmeter config show` prints every
+setting, its value and where it comes from; `callmeter config check` says whether all can be used.
+
+**File.** The one that `--config` or `CALLMETER_CONFIG` names; else `callmeter.toml` in the working directory or a parent up to the
+root of its repository; else `callmeter/callmeter.toml` in `$XDG_CONFIG_HOME` or `~/.config`. Relative paths begin where the file
+stands. An unknown key is an error with the key that was probably meant.
+
+**Variables.** `CALLMETER_` and the key in capitals, two underscores for each dot: `CALLMETER_STORE__RAW_DAYS`. With `_FILE` behind
+it the variable names a file that holds the value, as mounted secrets do: `CALLMETER_HASH_KEY_FILE`.
+
+In a command a setting that cannot be used is an error. In a host application it is one line in the log: the application runs on, calls
+wait in the spool, and `callmeter doctor` names file, line and key.
+
+";
+
+/// The text of `docs/reference/settings.md`.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("| setting | what it is for | takes | default |\n| --- | --- | --- | --- |\n");
+    for key in &KEYS {
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            key.name, key.purpose, key.takes, key.default
+        );
+    }
+    page.push_str("| `providers.NAME.kind` | what a provider name of your own stands for, such as `ollama` | a provider's name | none |\n");
+    page.push_str("\n## Other variables\n\n| variable | what it does |\n| --- | --- |\n");
+    for variable in EnvVar::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", variable.name(), variable.purpose());
+    }
+    page.push_str("\n## Known callers\n\n`registry.callers` names a file of `[[caller]]` tables: `name`, and optionally `owner`, `team`, `cost_center`, `description`. Calls of others are\n");
+    page.push_str("recorded all the same, with one warning for each name; `Callmeter::check_caller` is for hosts that want to be strict.\n");
+    page
+}

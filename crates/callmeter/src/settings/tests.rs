@@ -1,0 +1,365 @@
+//! Settings as users write them: which source wins, and what a mistake is told.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use callmeter_testkit::markers::SECRET;
+use proptest::prelude::*;
+
+use super::*;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(place.path("repository/.git")).unwrap();
+        std::fs::create_dir_all(place.path("repository/service")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
+    /// Sources in `repository/service`, with the given variables.
+    fn sources(&self, environment: &[(&str, &str)]) -> Sources {
+        Sources {
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+                .collect(),
+            directory: self.path("repository/service"),
+            ..Sources::default()
+        }
+    }
+}
+
+fn origin(resolved: &Resolved, key: &str) -> String {
+    let found = resolved
+        .origins
+        .iter()
+        .find(|origin| origin.key == key)
+        .unwrap();
+    format!("{} from {}", found.value, found.origin)
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let place = Place::new();
+    let mut sources = place.sources(&[]);
+    let team = |sources: &Sources| origin(&Settings::resolve(sources).unwrap(), "scope.team");
+    assert_eq!(team(&sources), " from default");
+    place.write(
+        "repository/service/callmeter.toml",
+        "[scope]\nproject = \"shop\"\nteam = \"file\"\n",
+    );
+    assert_eq!(team(&sources), "file from callmeter.toml:3");
+    sources
+        .environment
+        .insert("CALLMETER_SCOPE__TEAM".to_owned(), "variable".into());
+    assert_eq!(team(&sources), "variable from CALLMETER_SCOPE__TEAM");
+    sources
+        .flags
+        .push(("scope.team", "flag".to_owned(), "--team"));
+    assert_eq!(team(&sources), "flag from flag --team");
+}
+
+#[test]
+fn the_store_has_two_spellings_and_a_relative_one_begins_where_it_is_written() {
+    let place = Place::new();
+    for name in ["CALLMETER_STORE_URL", "CALLMETER_STORE__URL"] {
+        let resolved = Settings::resolve(&place.sources(&[(name, "sqlite:calls.db")])).unwrap();
+        let path = resolved.settings.store.url.unwrap().path().to_owned();
+        assert_eq!(path, place.path("repository/service/calls.db"), "{name}");
+    }
+    place.write(
+        "repository/callmeter.toml",
+        "[store]\nurl = \"sqlite:data/calls.db\"\n",
+    );
+    let resolved = Settings::resolve(&place.sources(&[])).unwrap();
+    assert_eq!(
+        resolved.settings.store.url.unwrap().path(),
+        place.path("repository/data/calls.db")
+    );
+}
+
+#[test]
+fn a_file_is_found_up_to_the_root_of_the_repository_and_no_further() {
+    let place = Place::new();
+    place.write("callmeter.toml", "[scope]\nteam = \"outside\"\n");
+    let resolved = Settings::resolve(&place.sources(&[])).unwrap();
+    assert_eq!(resolved.settings.scope.team, None);
+    place.write("repository/callmeter.toml", "[scope]\nteam = \"root\"\n");
+    let resolved = Settings::resolve(&place.sources(&[])).unwrap();
+    assert_eq!(resolved.settings.scope.team.as_deref(), Some("root"));
+    // Without a repository only the working directory counts.
+    std::fs::remove_dir(place.path("repository/.git")).unwrap();
+    let resolved = Settings::resolve(&place.sources(&[])).unwrap();
+    assert_eq!(resolved.settings.scope.team, None);
+}
+
+#[test]
+fn the_user_s_file_is_the_last_that_is_looked_for_and_a_named_one_the_first() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("config/callmeter")).unwrap();
+    place.write(
+        "config/callmeter/callmeter.toml",
+        "[scope]\nteam = \"user\"\n",
+    );
+    let config = place.path("config");
+    let user = [("XDG_CONFIG_HOME", config.to_str().unwrap())];
+    let team = |sources: &Sources| {
+        Settings::resolve(sources)
+            .unwrap()
+            .settings
+            .scope
+            .team
+            .unwrap()
+    };
+    assert_eq!(team(&place.sources(&user)), "user");
+    place.write("repository/callmeter.toml", "[scope]\nteam = \"found\"\n");
+    assert_eq!(team(&place.sources(&user)), "found");
+    let named = place.write("other.toml", "[scope]\nteam = \"named\"\n");
+    assert_eq!(
+        team(&place.sources(&[("CALLMETER_CONFIG", named.to_str().unwrap())])),
+        "named"
+    );
+    let mut sources = place.sources(&user);
+    sources.config = Some(named);
+    assert_eq!(team(&sources), "named");
+}
+
+#[test]
+fn a_secret_is_read_from_a_mounted_file() {
+    let place = Place::new();
+    let key = place.write("key", "0123456789abcdef0123456789abcdef\n");
+    let url = place.write("url", "sqlite:/srv/calls.db\n");
+    let resolved = Settings::resolve(&place.sources(&[
+        ("CALLMETER_HASH_KEY_FILE", key.to_str().unwrap()),
+        ("CALLMETER_STORE__URL_FILE", url.to_str().unwrap()),
+    ]))
+    .unwrap();
+    let expected = HashKey::new(b"0123456789abcdef0123456789abcdef").hash("x");
+    assert_eq!(
+        resolved.settings.privacy.hash_key.unwrap().hash("x"),
+        expected
+    );
+    assert_eq!(
+        resolved.settings.store.url.unwrap().to_string(),
+        "sqlite:/srv/calls.db"
+    );
+}
+
+/// The errors of a file, a line each.
+fn mistakes(text: &str) -> Vec<String> {
+    let place = Place::new();
+    place.write("repository/service/callmeter.toml", text);
+    match Settings::resolve(&place.sources(&[])) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line_and_what_to_do() {
+    assert_eq!(
+        mistakes(
+            "[store]\nraw_days = 34\n\n[stroe]\nurl = 3\n[scope]\nbilling = \"cash\"\nproject = [1]\n"
+        ),
+        [
+            "callmeter.toml:7: scope.billing takes one of metered, plan, self_hosted, free, unknown, not 'cash'",
+            "callmeter.toml:8: scope.project takes a text, not a list that holds more than texts",
+            "callmeter.toml:2: store.raw_days takes a number from 35 to 36500, not 34",
+            "callmeter.toml:5: there is no setting 'stroe.url' (did you mean 'store.url'?)",
+        ]
+    );
+    for (text, told) in [
+        (
+            "exit_flush = 2",
+            "exit_flush takes a duration with its unit",
+        ),
+        ("[store]\nraw_days = -1", "a number from 35"),
+        (
+            "[store]\nraw_days = 99999999999999999999",
+            "a number from 35",
+        ),
+        ("[store]\naccounting_zone = \"Berlin\"", "an IANA time zone"),
+        ("[spool]\nmax_bytes = \"1 KiB\"", "at least 1048576"),
+        (
+            "[prices]\nbook = \"missing.toml\"",
+            "the path of a book that is there",
+        ),
+        (
+            "[registry]\ncallers = \"missing.toml\"",
+            "a readable file of callers",
+        ),
+        ("[providers.mine]\nurl = \"x\"", "only its kind"),
+        ("nonsense = true", "docs/reference/settings.md"),
+        ("[scope\nteam = 1", "callmeter.toml:1: this is no TOML"),
+    ] {
+        let told_now = mistakes(text).join("\n");
+        assert!(told_now.contains(told), "{text}: {told_now}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let place = Place::new();
+    for (name, told) in [
+        ("nowhere.toml", "No such file"),
+        ("repository", "it is a directory"),
+    ] {
+        let mut sources = place.sources(&[]);
+        sources.config = Some(place.path(name));
+        let told_now = Settings::resolve(&sources).unwrap_err().to_string();
+        assert!(
+            told_now.contains(told) && told_now.contains(name),
+            "{told_now}"
+        );
+    }
+    std::fs::write(place.path("latin.toml"), b"a = 1\nb = \"\xe9\"\n").unwrap();
+    let mut sources = place.sources(&[]);
+    sources.config = Some(place.path("latin.toml"));
+    assert!(
+        Settings::resolve(&sources)
+            .unwrap_err()
+            .to_string()
+            .contains("line 2 is not UTF-8")
+    );
+}
+
+#[test]
+fn an_unknown_variable_with_two_underscores_is_a_mistake_and_others_are_nobody_s_business() {
+    let place = Place::new();
+    let error = Settings::resolve(&place.sources(&[("CALLMETER_STORE__ULR", "x")])).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "CALLMETER_STORE__ULR: there is no setting 'store.ulr' (did you mean 'store.url'?)"
+    );
+    assert!(Settings::resolve(&place.sources(&[("CALLMETER_SOMETHING", "x")])).is_ok());
+    // An empty variable is one that is not set, as in compose files.
+    assert!(Settings::resolve(&place.sources(&[("CALLMETER_STORE__RAW_DAYS", "")])).is_ok());
+}
+
+#[test]
+fn either_switch_turns_recording_off() {
+    let place = Place::new();
+    let enabled = |variables: &[(&str, &str)]| {
+        Settings::resolve(&place.sources(variables))
+            .unwrap()
+            .settings
+            .enabled
+    };
+    assert!(enabled(&[]));
+    assert!(!enabled(&[
+        ("AI_CALL_LOGGING_ENABLED", "off"),
+        ("CALLMETER_ENABLED", "true")
+    ]));
+    assert!(!enabled(&[("CALLMETER_ENABLED", " False ")]));
+    assert!(enabled(&[("CALLMETER_ENABLED", "maybe")]));
+}
+
+#[test]
+fn known_callers_are_read_from_their_file_beside_the_settings() {
+    let place = Place::new();
+    place.write(
+        "repository/callmeter.toml",
+        "[registry]\ncallers = \"callers.toml\"\n",
+    );
+    place.write(
+        "repository/callers.toml",
+        "[[caller]]\nname = \"sales_copy\"\nteam = \"marketing\"\n",
+    );
+    let settings = Settings::resolve(&place.sources(&[])).unwrap().settings;
+    assert_eq!(
+        settings.registry.get("sales_copy").unwrap().team.as_deref(),
+        Some("marketing")
+    );
+    place.write(
+        "repository/callers.toml",
+        "[[caller]]\nname = \"a\"\ncolour = \"red\"\n",
+    );
+    let told = Settings::resolve(&place.sources(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("callers.toml:3") && told.contains("colour"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_secret_is_in_no_error_no_debug_and_no_listing() {
+    let place = Place::new();
+    let url = format!("postgres://me:{SECRET}@db/shop");
+    let file = place.write(
+        "repository/service/callmeter.toml",
+        &format!("[store]\nurl = \"{url}\"\n[x\n"),
+    );
+    let mut seen = Settings::resolve(&place.sources(&[]))
+        .unwrap_err()
+        .to_string();
+    std::fs::write(&file, format!("[store]\nurl = \"{url}\"\n")).unwrap();
+    let errors = Settings::resolve(&place.sources(&[("CALLMETER_HASH_KEY", SECRET)])).unwrap_err();
+    seen.push_str(&format!("{errors} {errors:?}"));
+    std::fs::remove_file(&file).unwrap();
+    let key = format!("{SECRET}{SECRET}{SECRET}");
+    let resolved = Settings::resolve(&place.sources(&[("CALLMETER_HASH_KEY", &key)])).unwrap();
+    seen.push_str(&format!("{resolved:?}"));
+    assert!(resolved.settings.privacy.hash_key.is_some());
+    assert!(!seen.contains(SECRET), "{seen}");
+}
+
+#[test]
+fn a_user_without_a_home_gets_one_in_the_temporary_directory() {
+    let place = Place::new();
+    let settings = Settings::resolve(&place.sources(&[])).unwrap().settings;
+    assert_eq!(settings.home, None);
+    assert!(settings.home().path().starts_with(std::env::temp_dir()));
+    let settings = Settings::resolve(&place.sources(&[("HOME", "/home/ada")]))
+        .unwrap()
+        .settings;
+    assert!(settings.home.unwrap().starts_with("/home/ada"));
+    // A relative XDG_DATA_HOME would be another home for every working directory.
+    let settings = Settings::resolve(&place.sources(&[("XDG_DATA_HOME", "data")]))
+        .unwrap()
+        .settings;
+    assert_eq!(settings.home, None);
+}
+
+#[test]
+fn the_reference_lists_every_setting_as_it_is() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/settings.md"
+    );
+    if std::env::var_os("CALLMETER_BLESS").is_some() {
+        std::fs::write(path, reference()).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap(),
+        reference(),
+        "write it anew with CALLMETER_BLESS=1"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_value_of_any_setting_is_taken_or_refused(at in 0..keys::KEYS.len(), text: String) {
+        let place = Place::new();
+        let mut sources = place.sources(&[]);
+        sources.flags.push((keys::KEYS[at].name, text, "--flag"));
+        let _ = Settings::resolve(&sources).map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn any_file_is_read_or_refused(text: String) {
+        let _ = mistakes(&text);
+    }
+}

@@ -3,57 +3,60 @@
 use callmeter_core::Flags;
 
 use crate::fields::{
-    FLAGS_AT, Fields, HTTP_STATUS_BIT, HTTP_STATUS_SHIFT, NUMBERS, Place, STATUSES, TRUTHS_AT,
-    Value, place_of,
+    FLAGS_AT, Fields, HTTP_STATUS_SHIFT, Place, STATUSES, TRUTHS_AT, Value, place_of,
 };
+use crate::layout::slot;
+use crate::slots::Slot;
+use crate::sync::Ordering;
 use crate::tape::Tape;
 
-/// What a slot's result will say.
+/// What a slot's result will say. Numbers go to their words at once: the slot is its call's alone.
 #[derive(Debug)]
-pub(crate) struct Assembly<const N: usize> {
+pub(crate) struct Assembly<'a, const N: usize> {
+    slot: &'a Slot,
     pub(crate) present: u64,
     pub(crate) small: u64,
     pub(crate) answered: u64,
-    pub(crate) numbers: [u64; NUMBERS.len()],
-    pub(crate) tape: Tape<N>,
+    flags: u64,
+    // Behind a reference, so that the values above can live in registers.
+    pub(crate) tape: &'a mut Tape<N>,
 }
 
-impl<const N: usize> Assembly<N> {
-    /// Puts all fields in their places; `names` gives a recurring name its place in the table.
+impl<'a, const N: usize> Assembly<'a, N> {
     #[inline]
-    pub(crate) fn of(
-        fields: &impl Fields,
-        limit: usize,
-        names: impl Fn(&str) -> Option<u32>,
-    ) -> Self {
-        let mut assembly = Self {
+    pub(crate) fn new(slot: &'a Slot, tape: &'a mut Tape<N>) -> Self {
+        Self {
+            slot,
             present: 0,
             small: 0,
             answered: 0,
-            numbers: [0; NUMBERS.len()],
-            tape: Tape::new(limit),
-        };
-        fields.each(|tag, value| assembly.put(tag, value, &names));
-        assembly
+            flags: 0,
+            tape,
+        }
     }
 
+    /// Puts all fields in their places; `names` gives a recurring name its place in the table.
     #[inline]
-    fn put(&mut self, tag: u32, value: Value<'_>, names: &impl Fn(&str) -> Option<u32>) {
+    pub(crate) fn take(&mut self, fields: &impl Fields, names: impl Fn(u32, &str) -> Option<u32>) {
+        fields.each(
+            #[inline(always)]
+            |tag, value| self.put(tag, value, &names),
+        );
+    }
+
+    #[inline(always)]
+    fn put(&mut self, tag: u32, value: Value<'_>, names: &impl Fn(u32, &str) -> Option<u32>) {
         match (place_of(tag), value) {
             (Place::Number(at), Value::Int(number)) => {
-                if let Some(word) = self.numbers.get_mut(at as usize) {
-                    *word = number;
-                    self.present |= 1 << at;
-                }
+                self.set_number(at as usize, number);
             }
             (Place::Small(at), Value::Int(code @ 1..=0xff)) => self.set_small(at, code),
             (Place::Truth(at), Value::Int(truth @ 0..=1)) => {
                 let shift = TRUTHS_AT.wrapping_mul(8).wrapping_add(at.wrapping_mul(2));
                 self.small |= truth.wrapping_add(1) << shift;
             }
-            (Place::HttpStatus, Value::Int(status @ 0..=0xffff)) => {
-                self.small |= status << HTTP_STATUS_SHIFT;
-                self.present |= 1 << HTTP_STATUS_BIT;
+            (Place::HttpStatus, Value::Int(status @ 0..=0xfffe)) => {
+                self.small |= status.wrapping_add(1) << HTTP_STATUS_SHIFT;
             }
             (Place::Status, Value::Text(word)) => {
                 match STATUSES.iter().position(|status| *status == word) {
@@ -61,24 +64,33 @@ impl<const N: usize> Assembly<N> {
                     None => self.tape.put_text(tag, word),
                 }
             }
-            (Place::Answered(at), Value::Text(name)) => match names(name) {
+            (Place::Answered(at), Value::Text(name)) => match names(tag, name) {
                 Some(place) => self.answered |= u64::from(place) << at.wrapping_mul(32),
                 None => self.tape.put_text(tag, name),
             },
-            (_, value) => put_entry(&mut self.tape, tag, value, names),
+            (_, value) => put_entry(self.tape, tag, value, names),
         }
     }
 
+    #[inline(always)]
     fn set_small(&mut self, at: u32, code: u64) {
         self.small |= code << at.wrapping_mul(8);
     }
 
+    #[inline(always)]
+    fn set_number(&mut self, at: usize, number: u64) {
+        if let Some(word) = self.slot.get(slot::NUMBERS.wrapping_add(at)) {
+            word.store(number, Ordering::Relaxed);
+            self.present |= 1 << at;
+        }
+        if at == FLAGS_AT {
+            self.flags = number;
+        }
+    }
+
     /// Marks the call as cut.
     pub(crate) fn mark_cut(&mut self) {
-        if let Some(flags) = self.numbers.get_mut(FLAGS_AT) {
-            *flags |= Flags::CUT.bits();
-            self.present |= 1 << FLAGS_AT;
-        }
+        self.set_number(FLAGS_AT, self.flags | Flags::CUT.bits());
     }
 }
 
@@ -88,7 +100,7 @@ pub(crate) fn put_entry<const N: usize>(
     tape: &mut Tape<N>,
     tag: u32,
     value: Value<'_>,
-    names: &impl Fn(&str) -> Option<u32>,
+    names: &impl Fn(u32, &str) -> Option<u32>,
 ) {
     match value {
         Value::Int(number) => tape.put_int(tag, number),
@@ -96,7 +108,7 @@ pub(crate) fn put_entry<const N: usize>(
         Value::Whole(bytes) => tape.put_whole(tag, bytes),
         Value::Text(text) => {
             let recurs = matches!(place_of(tag), Place::Recurring | Place::Answered(_));
-            match recurs.then(|| names(text)).flatten() {
+            match recurs.then(|| names(tag, text)).flatten() {
                 Some(place) => tape.put_name(tag, place),
                 None => tape.put_text(tag, text),
             }

@@ -63,6 +63,13 @@ impl Block<'_> {
         }
     }
 
+    /// The slot that the next claim takes, if nobody else comes.
+    #[inline]
+    pub(crate) fn next_free(&self) -> Option<usize> {
+        let free = self.0[block::CLAIM].load(Ordering::Relaxed) & FREE_BITS;
+        (free != 0).then(|| free.trailing_zeros() as usize)
+    }
+
     /// Gives slots back, a bit each. Whoever does this has seen their states and set them to free.
     pub(crate) fn give_back(&self, slots: u64) {
         self.0[block::CLAIM].fetch_or(slots & FREE_BITS, Ordering::Release);

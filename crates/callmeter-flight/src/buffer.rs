@@ -16,11 +16,11 @@ use crate::error::FlightError;
 use crate::file::{self, FlightFile};
 use crate::fork::Process;
 use crate::header::Header;
-use crate::layout::{BLOCK_SLOTS, BLOCK_WORDS, Geometry, HEADER_WORDS, SLOT_WORDS, header};
+use crate::layout::{BLOCK_SLOTS, BLOCK_WORDS, Geometry, HEADER_WORDS, SLOT_WORDS, header, slot};
 use crate::names::Names;
 use crate::owner::Owner;
 use crate::place::Place;
-use crate::region::Region;
+use crate::region::{Region, prefetch};
 use crate::slots::Slot;
 use crate::standing::Standing;
 use crate::sync::{AtomicU64, Ordering};
@@ -80,18 +80,30 @@ pub struct FlightBuffer {
     pub(crate) has_drainer: AtomicBool,
 }
 
-/// The block that a thread prefers, in the buffer that it used last. Plain memory without a destructor:
-/// a thread has nothing to give back, and may record while its other thread-locals are being destroyed.
-#[derive(Clone, Copy, Default)]
+/// What a thread remembers of the buffer that it used last: the block it prefers, and where the names of
+/// its last call are. Plain memory without a destructor: a thread has nothing to give back, and may
+/// record while its other thread-locals are being destroyed.
 struct Home {
-    buffer: u64,
-    first: usize,
-    block: usize,
-    freed: u64,
+    buffer: Cell<u64>,
+    first: Cell<usize>,
+    block: Cell<usize>,
+    freed: Cell<u64>,
+    places: [Cell<u32>; LAST_PLACES],
 }
 
+/// One for each field number: a field has its own.
+const LAST_PLACES: usize = 64;
+
 thread_local! {
-    static HOME: Cell<Home> = const { Cell::new(Home { buffer: 0, first: 0, block: 0, freed: 0 }) };
+    static HOME: Home = const {
+        Home {
+            buffer: Cell::new(0),
+            first: Cell::new(0),
+            block: Cell::new(0),
+            freed: Cell::new(0),
+            places: [const { Cell::new(0) }; LAST_PLACES],
+        }
+    };
 }
 
 impl FlightBuffer {
@@ -306,55 +318,88 @@ impl FlightBuffer {
     /// Takes a free slot, of the block that this thread prefers if there is one.
     #[inline]
     pub(crate) fn claim(&self, purpose: Purpose) -> Option<usize> {
-        let home = HOME.try_with(Cell::get).unwrap_or_default();
-        if home.buffer == self.id
-            && let Some(bit) = self.block(home.block)?.claim(purpose)
-        {
-            return Some(home.block.wrapping_mul(BLOCK_SLOTS).wrapping_add(bit));
+        HOME.with(|home| {
+            if home.buffer.get() == self.id {
+                let block = self.block(home.block.get())?;
+                if let Some(bit) = block.claim(purpose) {
+                    let first = home.block.get().wrapping_mul(BLOCK_SLOTS);
+                    // Past the block's end lies the next one, which this thread would turn to.
+                    let next = block.next_free().unwrap_or(BLOCK_SLOTS);
+                    self.prefetch(first.wrapping_add(next));
+                    return Some(first.wrapping_add(bit));
+                }
+            }
+            self.search(home, purpose)
+        })
+    }
+
+    /// Fetches what a usual call writes of a slot.
+    #[inline]
+    fn prefetch(&self, index: usize) {
+        if let Some(slot) = self.slot(index) {
+            prefetch(&slot[slot::STATE]);
+            prefetch(&slot[slot::PRESENT]);
         }
-        self.search(home, purpose)
     }
 
     /// Looks for another block: on from the last, or from the thread's first again when slots became
     /// free meanwhile, so that few slots are used over and over and stay in the cache.
     #[cold]
-    fn search(&self, mut home: Home, purpose: Purpose) -> Option<usize> {
+    fn search(&self, home: &Home, purpose: Purpose) -> Option<usize> {
         let blocks = self.geometry.blocks();
         let freed = self.freed.load(Ordering::Acquire);
-        if home.buffer != self.id {
+        if home.buffer.get() != self.id {
             let number = self.threads.fetch_add(1, Ordering::Relaxed) as usize;
             let first = number.wrapping_mul(SPREAD).checked_rem(blocks)?;
-            home = Home {
-                buffer: self.id,
-                first,
-                block: first,
-                freed,
-            };
+            home.buffer.set(self.id);
+            home.first.set(first);
+            home.block.set(first);
+            home.freed.set(freed);
+            home.places.iter().for_each(|place| place.set(0));
         }
         if self.full_at.load(Ordering::Relaxed) == freed {
-            let _ = HOME.try_with(|cell| cell.set(home));
             return None;
         }
-        let from = if home.freed == freed {
-            home.block
+        let is_fresh = home.freed.get() == freed;
+        let from = if is_fresh {
+            home.block.get()
         } else {
-            home.first
+            home.first.get()
         };
         for step in 0..blocks {
             let index = from.wrapping_add(step).checked_rem(blocks)?;
             if let Some(bit) = self.block(index)?.claim(purpose) {
-                home = Home {
-                    block: index,
-                    freed,
-                    ..home
-                };
-                let _ = HOME.try_with(|cell| cell.set(home));
+                home.block.set(index);
+                home.freed.set(freed);
                 return Some(index.wrapping_mul(BLOCK_SLOTS).wrapping_add(bit));
             }
         }
         self.full_at.store(freed, Ordering::Relaxed);
-        let _ = HOME.try_with(|cell| cell.set(home));
         None
+    }
+
+    /// Where the name of this thread's last call is that had the field; 0 when it is not known.
+    #[inline]
+    pub(crate) fn last_place(&self, tag: u32) -> u32 {
+        HOME.with(|home| {
+            let place = home.places.get(tag as usize).map_or(0, Cell::get);
+            if home.buffer.get() == self.id {
+                place
+            } else {
+                0
+            }
+        })
+    }
+
+    /// Remembers where the name of this thread's last call is.
+    pub(crate) fn set_last_place(&self, tag: u32, place: u32) {
+        HOME.with(|home| {
+            if home.buffer.get() == self.id
+                && let Some(last) = home.places.get(tag as usize)
+            {
+                last.set(place);
+            }
+        });
     }
 
     /// Says that slots became free.
@@ -365,8 +410,7 @@ impl FlightBuffer {
     /// Counts a call that found no slot, on the line of the block that its thread prefers.
     #[cold]
     pub(crate) fn count_full(&self) {
-        let home = HOME.try_with(Cell::get).unwrap_or_default();
-        if let Some(block) = self.block(home.block) {
+        if let Some(block) = HOME.with(|home| self.block(home.block.get())) {
             block.count_dropped();
         }
     }

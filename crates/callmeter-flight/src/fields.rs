@@ -3,7 +3,7 @@
 //! ```text
 //! numbers   a word and a bit each         durations, token counts, marks, cost
 //! small     a byte each, 0 = absent       status, error kind, usage source, operation, billing,
-//!                                         four truths of two bits, HTTP status (two bytes)
+//!                                         four truths of two bits, HTTP status + 1 (two bytes)
 //! names     four bytes each               provider and model that answered
 //! text      all else, tag-length-value    recurring names as their place in the name table
 //! ```
@@ -173,7 +173,7 @@ pub(crate) enum Place {
     Status,
     /// Two bits of the byte of truths.
     Truth(u32),
-    /// Two bytes of `SMALL` and a presence bit.
+    /// Two bytes of `SMALL`.
     HttpStatus,
     /// The half of `ANSWERED` with that place, by the name table.
     Answered(u32),
@@ -220,9 +220,8 @@ pub(crate) const TRUTHS: [Field; 4] = [
     Field::CacheHit,
     Field::RagHit,
 ];
-/// Where the HTTP status begins in `SMALL`, and the bit that says it is there.
+/// Where the HTTP status begins in `SMALL`: the status plus 1.
 pub(crate) const HTTP_STATUS_SHIFT: u32 = 48;
-pub(crate) const HTTP_STATUS_BIT: u32 = 32;
 /// Which field each half of `ANSWERED` is.
 pub(crate) const ANSWERED: [Field; 2] = [Field::Provider, Field::Model];
 /// The status words that are a byte, from 1 on.

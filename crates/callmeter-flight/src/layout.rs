@@ -108,9 +108,10 @@ pub(crate) mod slot {
     pub(crate) const TEXT: usize = 10;
     /// Over the id, words 8 to 10, the names, the numbers present and the result's text in this slot.
     pub(crate) const RESULT_CHECKSUM: usize = 11;
-    pub(crate) const NUMBERS: usize = 12;
     /// The provider and above it the model that answered: places in the name table.
-    pub(crate) const ANSWERED: usize = 29;
+    pub(crate) const ANSWERED: usize = 12;
+    /// The usual numbers lie in the same 64 bytes as the words before them.
+    pub(crate) const NUMBERS: usize = 13;
     /// Texts: the opening's, then from the next word the result's.
     pub(crate) const TEXTS: usize = 32;
     pub(crate) const TEXT_BYTES: usize = 256;

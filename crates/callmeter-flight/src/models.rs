@@ -100,7 +100,10 @@ fn two_threads_in_one_block_never_share_a_slot_and_no_finish_is_overlooked() {
         model.drain(&mut drained);
         drained.sort_unstable();
         assert_eq!(drained, [10, 20]);
-        assert_eq!(model.line[block::CLAIM].load(Ordering::Relaxed), 2 << 16 | 0b11);
+        assert_eq!(
+            model.line[block::CLAIM].load(Ordering::Relaxed),
+            2 << 16 | 0b11
+        );
     });
 }
 

@@ -38,6 +38,7 @@ struct Hashed {
 }
 
 impl Hashed {
+    #[inline]
     fn new(key: u64, name: &[u8]) -> Self {
         let hash = Checksum::of_bytes(key, name);
         Self {
@@ -46,6 +47,7 @@ impl Hashed {
         }
     }
 
+    #[inline]
     /// The cells of the index where the name may be.
     fn cells(self, index: &[AtomicU64]) -> impl Iterator<Item = &AtomicU64> {
         (0..PROBES).filter_map(move |probe| index.get(self.first.wrapping_add(probe) % INDEX))
@@ -74,7 +76,7 @@ impl Names {
             if found == 0 {
                 break;
             }
-            if found >> 32 == hashed.word >> 32 && is_at(table, found as u32, hashed, name) {
+            if found >> 32 == hashed.word >> 32 && is_at(table, found as u32, name) {
                 return Some(found as u32);
             }
         }
@@ -114,7 +116,7 @@ impl Names {
                 cell.store(hashed.cell(place), Ordering::Release);
                 return Some(place);
             }
-            if found >> 32 == hashed.word >> 32 && is_at(table, found as u32, hashed, name) {
+            if found >> 32 == hashed.word >> 32 && is_at(table, found as u32, name) {
                 return Some(found as u32);
             }
         }
@@ -122,12 +124,21 @@ impl Names {
     }
 }
 
-fn is_at(table: &[AtomicU64], place: u32, hashed: Hashed, name: &[u8]) -> bool {
-    let Some(entry) = table.get((place as usize).wrapping_sub(1)..) else {
+/// Whether the name at a place is this one.
+#[inline]
+pub(crate) fn is_at(table: &[AtomicU64], place: u32, name: &[u8]) -> bool {
+    let entry = table
+        .get((place as usize).wrapping_sub(1)..)
+        .and_then(<[AtomicU64]>::split_first);
+    let Some((first, words)) = entry else {
         return false;
     };
-    let mut words = entry.iter().map(|word| word.load(Ordering::Relaxed));
-    words.next() == Some(hashed.word) && words_of(name).all(|word| words.next() == Some(word))
+    first.load(Ordering::Relaxed) & 0xffff_ffff == name.len() as u64
+        && words.len() >= name.len().div_ceil(WORD_BYTES)
+        && words
+            .iter()
+            .zip(words_of(name))
+            .all(|(word, ours)| word.load(Ordering::Relaxed) == ours)
 }
 
 /// Reads the name at a place of the table that begins at word `table` and has `used` words in use;

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use callmeter_core::{CallId, CallRecord, Field, Flags, Layer, RECORD_FORMAT};
 
 use crate::fields::{
-    ANSWERED, FLAGS_AT, HTTP_STATUS_BIT, HTTP_STATUS_SHIFT, NUMBERS, SMALL, STATUSES, TRUTHS,
-    TRUTHS_AT,
+    ANSWERED, FLAGS_AT, HTTP_STATUS_SHIFT, NUMBERS, SMALL, STATUSES, TRUTHS, TRUTHS_AT,
 };
 use crate::layout::{Geometry, SLOT_WORDS, slot, tail};
 use crate::names::name_at;
@@ -148,35 +147,11 @@ impl<W: Words + ?Sized> Reader<'_, W> {
                 }
             }
         }
-        self.small(word(slot::SMALL), present, fields);
+        small_values(word(slot::SMALL), fields);
         self.take_names(word(slot::ANSWERED), ANSWERED, fields)?;
         let (text, tails) = self.result_text(at)?;
         self.take_text(&text, fields)?;
         Some(tails)
-    }
-
-    fn small(&self, small: u64, present: u64, fields: &mut BTreeMap<u32, Raw>) {
-        let [status, kinds @ .., truths, _, _] = small.to_le_bytes();
-        if let Some(word) = STATUSES.get(usize::from(status).wrapping_sub(1)) {
-            fields.insert(Field::Status.tag(), Raw::Bytes(word.as_bytes().to_vec()));
-        }
-        for (field, code) in SMALL.iter().zip(kinds) {
-            if code != 0 {
-                fields.insert(field.tag(), Raw::Int(u64::from(code)));
-            }
-        }
-        debug_assert_eq!(TRUTHS_AT, 5, "the pattern above says where the truths are");
-        for (field, shift) in TRUTHS.iter().zip([0, 2, 4, 6]) {
-            if let 1 | 2 = truths >> shift & 3 {
-                fields.insert(field.tag(), Raw::Int(u64::from(truths >> shift & 3 == 2)));
-            }
-        }
-        if present >> HTTP_STATUS_BIT & 1 == 1 {
-            fields.insert(
-                Field::HttpStatus.tag(),
-                Raw::Int(small >> HTTP_STATUS_SHIFT),
-            );
-        }
     }
 
     /// The whole text of a result, and the slots that it goes on in.
@@ -251,6 +226,28 @@ impl<W: Words + ?Sized> Reader<'_, W> {
             fields.insert(tag, raw);
         }
         Some(())
+    }
+}
+
+/// The fields that are a byte or less.
+fn small_values(small: u64, fields: &mut BTreeMap<u32, Raw>) {
+    let [status, kinds @ .., truths, _, _] = small.to_le_bytes();
+    if let Some(word) = STATUSES.get(usize::from(status).wrapping_sub(1)) {
+        fields.insert(Field::Status.tag(), Raw::Bytes(word.as_bytes().to_vec()));
+    }
+    for (field, code) in SMALL.iter().zip(kinds) {
+        if code != 0 {
+            fields.insert(field.tag(), Raw::Int(u64::from(code)));
+        }
+    }
+    debug_assert_eq!(TRUTHS_AT, 5, "the pattern above says where the truths are");
+    for (field, shift) in TRUTHS.iter().zip([0, 2, 4, 6]) {
+        if let 1 | 2 = truths >> shift & 3 {
+            fields.insert(field.tag(), Raw::Int(u64::from(truths >> shift & 3 == 2)));
+        }
+    }
+    if let Some(status) = (small >> HTTP_STATUS_SHIFT).checked_sub(1) {
+        fields.insert(Field::HttpStatus.tag(), Raw::Int(status));
     }
 }
 

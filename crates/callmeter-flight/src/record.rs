@@ -11,8 +11,9 @@ use crate::block::Purpose;
 use crate::buffer::FlightBuffer;
 use crate::fields::Fields;
 use crate::layout::{BLOCK_SLOTS, header, slot, tail};
+use crate::names::is_at;
 use crate::slot::{State, set_state};
-use crate::slots::{Head, Slot, result_room, write_opening, write_result, write_tail};
+use crate::slots::{Slot, result_room, write_names, write_opening, write_result, write_tail};
 use crate::sync::Ordering;
 use crate::tape::{REV_TAG, Tape};
 
@@ -144,7 +145,7 @@ impl FlightBuffer {
         if !self.is_ours() {
             return None;
         }
-        self.place_of(text.as_bytes()).map(|place| NameRef {
+        self.place_anew(text.as_bytes()).map(|place| NameRef {
             buffer: self.id,
             place,
         })
@@ -157,11 +158,11 @@ impl FlightBuffer {
             return None;
         }
         let mut tape = Tape::<{ crate::names::MAX_NAME }>::new(crate::names::MAX_NAME);
-        fields.each(|tag, value| put_entry(&mut tape, tag, value, &|_| None));
+        fields.each(|tag, value| put_entry(&mut tape, tag, value, &|_, _| None));
         if tape.is_short() {
             return None;
         }
-        self.place_of(tape.as_bytes()).map(|place| NameRef {
+        self.place_anew(tape.as_bytes()).map(|place| NameRef {
             buffer: self.id,
             place,
         })
@@ -200,51 +201,74 @@ impl FlightBuffer {
             self.count_full();
             return Err(Refused::Full);
         };
-        let mut tape = Tape::<OPENING_TEXT>::new(OPENING_TEXT);
+        let mut all_placed = true;
         let mut place = |field: Field, name: Name<'_>| match name {
-            Name::Text(text) => self.place_of(text.as_bytes()).unwrap_or_else(|| {
-                tape.put_text(field.tag(), text);
+            Name::Text(text) => self.place_of(field.tag(), text).unwrap_or_else(|| {
+                all_placed = false;
                 0
             }),
             Name::Known(known) => self.known(known),
             Name::None => 0,
         };
-        let who = [
-            place(Field::Caller, opening.caller),
+        // Each word goes to its place at once: gathered on the stack first, the compiler reads them back
+        // in pairs, and that waits for every store that still waits for its line.
+        let caller = place(Field::Caller, opening.caller);
+        write_names(
+            slot,
+            slot::WHO,
+            caller,
             place(Field::Provider, opening.provider),
-        ];
-        let what = [
-            place(Field::ModelRequested, opening.model_requested),
+        );
+        let model = place(Field::ModelRequested, opening.model_requested);
+        write_names(
+            slot,
+            slot::WHAT,
+            model,
             place(Field::CallSite, opening.call_site),
-        ];
-        if opening.rev != 0 {
-            tape.put_int(REV_TAG, u64::from(opening.rev));
+        );
+        let scope = opening.scope.map_or(0, |scope| self.known(scope));
+        let (id, opened_ns) = (opening.call_id, opening.opened_ns);
+        if all_placed && opening.rev == 0 && size_of::<F>() == 0 {
+            let fixed = (scope, opening.layer.code(), 0);
+            write_opening(slot, self.key, id, opened_ns, fixed, &[]);
+        } else {
+            let tape = self.opening_text(opening);
+            let marks = if tape.is_short() { slot::MARK_CUT } else { 0 };
+            let fixed = (scope, opening.layer.code(), marks);
+            write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
         }
-        let names = |text: &str| self.place_of(text.as_bytes());
-        opening
-            .more
-            .each(|tag, value| put_entry(&mut tape, tag, value, &names));
-        let is_cut = tape.is_short();
-        if is_cut {
-            self.count_cut();
-        }
-        let head = Head {
-            id_hi: opening.call_id.hi().cast_unsigned(),
-            id_lo: opening.call_id.lo().cast_unsigned(),
-            opened_ns: opening.opened_ns,
-            who: u64::from(who[0]) | u64::from(who[1]) << 32,
-            what: u64::from(what[0]) | u64::from(what[1]) << 32,
-            scope: opening.scope.map_or(0, |scope| self.known(scope)),
-            layer: opening.layer.code(),
-            marks: if is_cut { slot::MARK_CUT } else { 0 },
-        };
-        write_opening(slot, self.key, &head, tape.as_bytes());
         set_state(&slot[slot::STATE], State::Open);
         Ok(FlightSlot {
             buffer: self.id,
             index: index as u16,
             id: opening.call_id,
         })
+    }
+
+    /// What of an opening has no place of its own.
+    #[inline(never)]
+    fn opening_text<F: Fields>(&self, opening: &Opening<'_, F>) -> Tape<OPENING_TEXT> {
+        let mut tape = Tape::new(OPENING_TEXT);
+        for (field, name) in [
+            (Field::Caller, opening.caller),
+            (Field::Provider, opening.provider),
+            (Field::ModelRequested, opening.model_requested),
+            (Field::CallSite, opening.call_site),
+        ] {
+            if let Name::Text(text) = name
+                && self.place_of(field.tag(), text).is_none()
+            {
+                tape.put_text(field.tag(), text);
+            }
+        }
+        if opening.rev != 0 {
+            tape.put_int(REV_TAG, u64::from(opening.rev));
+        }
+        let names = |tag: u32, text: &str| self.place_of(tag, text);
+        opening
+            .more
+            .each(|tag, value| put_entry(&mut tape, tag, value, &names));
+        tape
     }
 
     /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4).
@@ -262,8 +286,9 @@ impl FlightBuffer {
             return Err(Refused::Forked);
         };
         let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
-        let names = |text: &str| self.place_of(text.as_bytes());
-        let result = Assembly::<{ slot::TEXT_BYTES }>::of(outcome, room, names);
+        let mut tape = Tape::<{ slot::TEXT_BYTES }>::new(room);
+        let mut result = Assembly::new(slot, &mut tape);
+        result.take(outcome, |tag, text| self.place_of(tag, text));
         if result.tape.is_short() {
             self.finish_long(slot, call.id, outcome, room, result.tape.wanted());
         } else {
@@ -302,8 +327,9 @@ impl FlightBuffer {
         }
         let tails = tails.get(..claimed).unwrap_or_default();
         let limit = room.saturating_add(claimed.saturating_mul(tail::CAPACITY));
-        let names = |text: &str| self.place_of(text.as_bytes());
-        let mut result = Assembly::<LONG_TEXT>::of(outcome, limit, names);
+        let mut tape = Tape::<LONG_TEXT>::new(limit);
+        let mut result = Assembly::new(slot, &mut tape);
+        result.take(outcome, |tag, text| self.place_of(tag, text));
         if result.tape.is_short() {
             result.mark_cut();
             self.count_cut();
@@ -334,8 +360,20 @@ impl FlightBuffer {
         );
     }
 
+    /// The place of a field's name: that of the thread's last call, if it is the same name.
     #[inline]
-    fn place_of(&self, name: &[u8]) -> Option<u32> {
+    fn place_of(&self, tag: u32, name: &str) -> Option<u32> {
+        let (table, used) = self.name_table()?;
+        let last = self.last_place(tag);
+        if last != 0 && is_at(table, last, name.as_bytes()) {
+            return Some(last);
+        }
+        let place = self.names.place(table, used, name.as_bytes());
+        self.set_last_place(tag, place.unwrap_or(0));
+        place
+    }
+
+    fn place_anew(&self, name: &[u8]) -> Option<u32> {
         let (table, used) = self.name_table()?;
         self.names.place(table, used, name)
     }

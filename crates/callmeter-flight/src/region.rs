@@ -79,6 +79,21 @@ impl Region {
     }
 }
 
+/// Asks the processor to fetch the line of a word that will be written soon: slots come back from the
+/// drainer's core, and a store that waits for its line holds up the next read-modify-write.
+#[inline]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        let word = std::ptr::from_ref(word).cast();
+        // SAFETY: a prefetch reads and writes nothing, and is allowed at any address.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(word) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
         match self.keep {

@@ -3,6 +3,8 @@
 //! Each checksum is computed by one function over the words as they lie, for the writer as for the
 //! reader. The order of the stores is the caller's business ([`slot`](crate::slot)).
 
+use callmeter_core::CallId;
+
 use crate::assembly::Assembly;
 use crate::checksum::{Checksum, words_of};
 use crate::fields::NUMBERS;
@@ -15,19 +17,6 @@ pub(crate) type Slot = [AtomicU64; SLOT_WORDS];
 
 /// The numbers that a slot has room for, as presence bits.
 const KNOWN_NUMBERS: u64 = (1 << NUMBERS.len()) - 1;
-
-/// The fixed words of an opening.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    pub(crate) id_hi: u64,
-    pub(crate) id_lo: u64,
-    pub(crate) opened_ns: u64,
-    pub(crate) who: u64,
-    pub(crate) what: u64,
-    pub(crate) scope: u32,
-    pub(crate) layer: u8,
-    pub(crate) marks: u64,
-}
 
 #[inline]
 fn put(slot: &Slot, at: usize, word: u64) {
@@ -44,22 +33,37 @@ fn put_bytes(slot: &Slot, at: usize, bytes: &[u8]) {
     }
 }
 
-/// Writes all of an opening but the state.
+/// Writes two places of the name table into one word.
 #[inline]
-pub(crate) fn write_opening(slot: &Slot, key: u64, head: &Head, text: &[u8]) {
-    put(slot, slot::ID_HI, head.id_hi);
-    put(slot, slot::ID_LO, head.id_lo);
-    put(slot, slot::OPENED_NS, head.opened_ns);
-    put(slot, slot::WHO, head.who);
-    put(slot, slot::WHAT, head.what);
-    let opening = u64::from(head.scope)
-        | (text.len() as u64) << 32
-        | u64::from(head.layer) << 48
-        | head.marks << 56;
-    put(slot, slot::OPENING, opening);
+pub(crate) fn write_names(slot: &Slot, at: usize, low: u32, high: u32) {
+    put(slot, at, u64::from(low) | u64::from(high) << 32);
+}
+
+/// Writes what of an opening is no name, and seals it: all is there but the state.
+#[inline]
+pub(crate) fn write_opening(
+    slot: &Slot,
+    key: u64,
+    call_id: CallId,
+    opened_ns: u64,
+    (scope, layer, marks): (u32, u8, u64),
+    text: &[u8],
+) {
+    put(slot, slot::ID_HI, call_id.hi().cast_unsigned());
+    put(slot, slot::ID_LO, call_id.lo().cast_unsigned());
+    put(slot, slot::OPENED_NS, opened_ns);
+    let lengths = (text.len() as u64) << 32;
+    put(
+        slot,
+        slot::OPENING,
+        u64::from(scope) | lengths | u64::from(layer) << 48 | marks << 56,
+    );
     put_bytes(slot, slot::TEXTS, text);
-    let sum = opening_checksum(slot.as_slice(), 0, key);
-    put(slot, slot::OPENING_CHECKSUM, sum);
+    put(
+        slot,
+        slot::OPENING_CHECKSUM,
+        opening_checksum(slot.as_slice(), 0, key),
+    );
 }
 
 /// How many bytes of text the opening has, by its word.
@@ -85,7 +89,7 @@ pub(crate) const fn result_room(opening: u64) -> usize {
 pub(crate) fn write_result<const N: usize>(
     slot: &Slot,
     key: u64,
-    result: &Assembly<N>,
+    result: &Assembly<'_, N>,
     text: &[u8],
     tails: &[u16],
 ) {
@@ -97,16 +101,6 @@ pub(crate) fn write_result<const N: usize>(
         .map_or(0, |first| u64::from(*first).saturating_add(1));
     let lengths = result.tape.len() as u64 | first << 16 | (tails.len() as u64) << 32;
     put(slot, slot::TEXT, lengths);
-    let mut bits = result.present & KNOWN_NUMBERS;
-    while bits != 0 {
-        let at = bits.trailing_zeros() as usize;
-        bits &= bits.wrapping_sub(1);
-        put(
-            slot,
-            slot::NUMBERS.wrapping_add(at),
-            result.numbers.get(at).copied().unwrap_or(0),
-        );
-    }
     if !text.is_empty() {
         let opening = slot[slot::OPENING].load(Ordering::Relaxed);
         put_bytes(slot, result_text_at(opening), text);

@@ -21,6 +21,7 @@ pub(crate) trait Words {
 }
 
 impl Words for [AtomicU64] {
+    #[inline]
     fn word(&self, at: usize) -> u64 {
         self.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }

@@ -5,7 +5,6 @@
 //! child touches nothing of its parent's and makes a buffer of its own. Opening and finishing are in
 //! [`record`](crate::record), the way out is in [`drain`](crate::drain).
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -24,6 +23,7 @@ use crate::region::{Region, prefetch};
 use crate::slots::Slot;
 use crate::standing::Standing;
 use crate::sync::{AtomicU64, Ordering};
+use crate::thread::{Placer, ThreadHome};
 
 /// How a buffer is laid out, and what its file says of its owner.
 #[derive(Clone, Debug)]
@@ -78,32 +78,6 @@ pub struct FlightBuffer {
     full_at: AtomicU64,
     threads: AtomicU64,
     pub(crate) has_drainer: AtomicBool,
-}
-
-/// What a thread remembers of the buffer that it used last: the block it prefers, and where the names of
-/// its last call are. Plain memory without a destructor: a thread has nothing to give back, and may
-/// record while its other thread-locals are being destroyed.
-struct Home {
-    buffer: Cell<u64>,
-    first: Cell<usize>,
-    block: Cell<usize>,
-    freed: Cell<u64>,
-    places: [Cell<u32>; LAST_PLACES],
-}
-
-/// One for each field number: a field has its own.
-const LAST_PLACES: usize = 64;
-
-thread_local! {
-    static HOME: Home = const {
-        Home {
-            buffer: Cell::new(0),
-            first: Cell::new(0),
-            block: Cell::new(0),
-            freed: Cell::new(0),
-            places: [const { Cell::new(0) }; LAST_PLACES],
-        }
-    };
 }
 
 impl FlightBuffer {
@@ -292,13 +266,6 @@ impl FlightBuffer {
         }
     }
 
-    /// The name table, and the word that counts its words in use.
-    #[inline]
-    pub(crate) fn name_table(&self) -> Option<(&[AtomicU64], &AtomicU64)> {
-        let table = self.words().get(self.names_at..self.slots_at)?;
-        Some((table, self.header(header::NAMES_USED)?))
-    }
-
     #[inline]
     pub(crate) fn block(&self, index: usize) -> Option<Block<'_>> {
         let at = HEADER_WORDS.wrapping_add(index.wrapping_mul(BLOCK_WORDS));
@@ -317,20 +284,18 @@ impl FlightBuffer {
 
     /// Takes a free slot, of the block that this thread prefers if there is one.
     #[inline]
-    pub(crate) fn claim(&self, purpose: Purpose) -> Option<usize> {
-        HOME.with(|home| {
-            if home.buffer.get() == self.id {
-                let block = self.block(home.block.get())?;
-                if let Some(bit) = block.claim(purpose) {
-                    let first = home.block.get().wrapping_mul(BLOCK_SLOTS);
-                    // Past the block's end lies the next one, which this thread would turn to.
-                    let next = block.next_free().unwrap_or(BLOCK_SLOTS);
-                    self.prefetch(first.wrapping_add(next));
-                    return Some(first.wrapping_add(bit));
-                }
+    pub(crate) fn claim(&self, home: &ThreadHome, purpose: Purpose) -> Option<usize> {
+        if home.buffer.get() == self.id {
+            let block = self.block(home.block.get())?;
+            if let Some(bit) = block.claim(purpose) {
+                let first = home.block.get().wrapping_mul(BLOCK_SLOTS);
+                // Past the block's end lies the next one, which this thread would turn to.
+                let next = block.next_free().unwrap_or(BLOCK_SLOTS);
+                self.prefetch(first.wrapping_add(next));
+                return Some(first.wrapping_add(bit));
             }
-            self.search(home, purpose)
-        })
+        }
+        self.search(home, purpose)
     }
 
     /// Fetches what a usual call writes of a slot.
@@ -345,17 +310,16 @@ impl FlightBuffer {
     /// Looks for another block: on from the last, or from the thread's first again when slots became
     /// free meanwhile, so that few slots are used over and over and stay in the cache.
     #[cold]
-    fn search(&self, home: &Home, purpose: Purpose) -> Option<usize> {
+    fn search(&self, home: &ThreadHome, purpose: Purpose) -> Option<usize> {
         let blocks = self.geometry.blocks();
         let freed = self.freed.load(Ordering::Acquire);
         if home.buffer.get() != self.id {
             let number = self.threads.fetch_add(1, Ordering::Relaxed) as usize;
-            let first = number.wrapping_mul(SPREAD).checked_rem(blocks)?;
-            home.buffer.set(self.id);
-            home.first.set(first);
-            home.block.set(first);
-            home.freed.set(freed);
-            home.places.iter().for_each(|place| place.set(0));
+            home.settle(
+                self.id,
+                number.wrapping_mul(SPREAD).checked_rem(blocks)?,
+                freed,
+            );
         }
         if self.full_at.load(Ordering::Relaxed) == freed {
             return None;
@@ -378,28 +342,18 @@ impl FlightBuffer {
         None
     }
 
-    /// Where the name of this thread's last call is that had the field; 0 when it is not known.
+    /// The name table as this thread sees it.
     #[inline]
-    pub(crate) fn last_place(&self, tag: u32) -> u32 {
-        HOME.with(|home| {
-            let place = home.places.get(tag as usize).map_or(0, Cell::get);
-            if home.buffer.get() == self.id {
-                place
-            } else {
-                0
-            }
+    pub(crate) fn placer<'a>(&'a self, home: &'a ThreadHome) -> Option<Placer<'a>> {
+        let table = self.words().get(self.names_at..self.slots_at)?;
+        let used = self.header(header::NAMES_USED)?;
+        let last = (home.buffer.get() == self.id).then_some(&home.places);
+        Some(Placer {
+            names: &self.names,
+            table,
+            used,
+            last,
         })
-    }
-
-    /// Remembers where the name of this thread's last call is.
-    pub(crate) fn set_last_place(&self, tag: u32, place: u32) {
-        HOME.with(|home| {
-            if home.buffer.get() == self.id
-                && let Some(last) = home.places.get(tag as usize)
-            {
-                last.set(place);
-            }
-        });
     }
 
     /// Says that slots became free.
@@ -410,7 +364,7 @@ impl FlightBuffer {
     /// Counts a call that found no slot, on the line of the block that its thread prefers.
     #[cold]
     pub(crate) fn count_full(&self) {
-        if let Some(block) = HOME.with(|home| self.block(home.block.get())) {
+        if let Some(block) = ThreadHome::with(|home| self.block(home.block.get())) {
             block.count_dropped();
         }
     }

@@ -80,6 +80,8 @@ mod standing;
 #[cfg(not(loom))]
 mod tape;
 #[cfg(not(loom))]
+mod thread;
+#[cfg(not(loom))]
 mod view;
 #[cfg(not(loom))]
 mod words;

@@ -127,18 +127,21 @@ impl Names {
 /// Whether the name at a place is this one.
 #[inline]
 pub(crate) fn is_at(table: &[AtomicU64], place: u32, name: &[u8]) -> bool {
-    let entry = table
-        .get((place as usize).wrapping_sub(1)..)
-        .and_then(<[AtomicU64]>::split_first);
-    let Some((first, words)) = entry else {
+    let at = place as usize;
+    let Some(first) = table.get(at.wrapping_sub(1)) else {
         return false;
     };
-    first.load(Ordering::Relaxed) & 0xffff_ffff == name.len() as u64
-        && words.len() >= name.len().div_ceil(WORD_BYTES)
-        && words
-            .iter()
-            .zip(words_of(name))
-            .all(|(word, ours)| word.load(Ordering::Relaxed) == ours)
+    if first.load(Ordering::Relaxed) & 0xffff_ffff != name.len() as u64 {
+        return false;
+    }
+    let end = at.wrapping_add(name.len().div_ceil(WORD_BYTES));
+    let Some(words) = table.get(at..end) else {
+        return false;
+    };
+    words
+        .iter()
+        .zip(words_of(name))
+        .all(|(word, ours)| word.load(Ordering::Relaxed) == ours)
 }
 
 /// Reads the name at a place of the table that begins at word `table` and has `used` words in use;

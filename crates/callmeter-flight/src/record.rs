@@ -11,11 +11,12 @@ use crate::block::Purpose;
 use crate::buffer::FlightBuffer;
 use crate::fields::Fields;
 use crate::layout::{BLOCK_SLOTS, header, slot, tail};
-use crate::names::is_at;
 use crate::slot::{State, set_state};
 use crate::slots::{Slot, result_room, write_names, write_opening, write_result, write_tail};
 use crate::sync::Ordering;
 use crate::tape::{REV_TAG, Tape};
+use crate::thread::{Placer, ThreadHome};
+use crate::words::Words;
 
 /// The most text of an opening; the rest of the slot's text is the result's.
 const OPENING_TEXT: usize = 192;
@@ -127,15 +128,24 @@ pub enum Refused {
 #[must_use = "a slot that is not finished stays in flight"]
 #[derive(Debug)]
 pub struct FlightSlot {
-    buffer: u64,
-    index: u16,
-    id: CallId,
+    /// The buffer's id, and below it 16 bits of the slot's number: one word, so that a guard that
+    /// carries it moves in registers.
+    word: u64,
 }
 
 impl FlightSlot {
-    /// The call in it.
-    pub fn call_id(&self) -> CallId {
-        self.id
+    const fn new(buffer: u64, index: usize) -> Self {
+        Self {
+            word: buffer << 16 | index as u64 & 0xffff,
+        }
+    }
+
+    const fn buffer(&self) -> u64 {
+        self.word >> 16
+    }
+
+    const fn index(&self) -> usize {
+        (self.word & 0xffff) as usize
     }
 }
 
@@ -145,7 +155,7 @@ impl FlightBuffer {
         if !self.is_ours() {
             return None;
         }
-        self.place_anew(text.as_bytes()).map(|place| NameRef {
+        self.place_of(text.as_bytes()).map(|place| NameRef {
             buffer: self.id,
             place,
         })
@@ -162,7 +172,7 @@ impl FlightBuffer {
         if tape.is_short() {
             return None;
         }
-        self.place_anew(tape.as_bytes()).map(|place| NameRef {
+        self.place_of(tape.as_bytes()).map(|place| NameRef {
             buffer: self.id,
             place,
         })
@@ -196,14 +206,24 @@ impl FlightBuffer {
         if !self.is_on() {
             return Err(Refused::Off);
         }
-        let claimed = self.claim(Purpose::Call);
+        ThreadHome::with(|home| self.open_from(home, opening))
+    }
+
+    #[inline(always)]
+    fn open_from<F: Fields>(
+        &self,
+        home: &ThreadHome,
+        opening: &Opening<'_, F>,
+    ) -> Result<FlightSlot, Refused> {
+        let claimed = self.claim(home, Purpose::Call);
         let Some((index, slot)) = claimed.and_then(|index| Some((index, self.slot(index)?))) else {
             self.count_full();
             return Err(Refused::Full);
         };
+        let placer = self.placer(home).ok_or(Refused::Full)?;
         let mut all_placed = true;
         let mut place = |field: Field, name: Name<'_>| match name {
-            Name::Text(text) => self.place_of(field.tag(), text).unwrap_or_else(|| {
+            Name::Text(text) => placer.of_field(field.tag(), text).unwrap_or_else(|| {
                 all_placed = false;
                 0
             }),
@@ -232,22 +252,22 @@ impl FlightBuffer {
             let fixed = (scope, opening.layer.code(), 0);
             write_opening(slot, self.key, id, opened_ns, fixed, &[]);
         } else {
-            let tape = self.opening_text(opening);
+            let tape = self.opening_text(&placer, opening);
             let marks = if tape.is_short() { slot::MARK_CUT } else { 0 };
             let fixed = (scope, opening.layer.code(), marks);
             write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
         }
         set_state(&slot[slot::STATE], State::Open);
-        Ok(FlightSlot {
-            buffer: self.id,
-            index: index as u16,
-            id: opening.call_id,
-        })
+        Ok(FlightSlot::new(self.id, index))
     }
 
     /// What of an opening has no place of its own.
     #[inline(never)]
-    fn opening_text<F: Fields>(&self, opening: &Opening<'_, F>) -> Tape<OPENING_TEXT> {
+    fn opening_text<F: Fields>(
+        &self,
+        placer: &Placer<'_>,
+        opening: &Opening<'_, F>,
+    ) -> Tape<OPENING_TEXT> {
         let mut tape = Tape::new(OPENING_TEXT);
         for (field, name) in [
             (Field::Caller, opening.caller),
@@ -256,7 +276,7 @@ impl FlightBuffer {
             (Field::CallSite, opening.call_site),
         ] {
             if let Name::Text(text) = name
-                && self.place_of(field.tag(), text).is_none()
+                && placer.of_field(field.tag(), text).is_none()
             {
                 tape.put_text(field.tag(), text);
             }
@@ -264,7 +284,7 @@ impl FlightBuffer {
         if opening.rev != 0 {
             tape.put_int(REV_TAG, u64::from(opening.rev));
         }
-        let names = |tag: u32, text: &str| self.place_of(tag, text);
+        let names = |tag: u32, text: &str| placer.of_field(tag, text);
         opening
             .more
             .each(|tag, value| put_entry(&mut tape, tag, value, &names));
@@ -278,19 +298,30 @@ impl FlightBuffer {
     /// belongs to the parent, and nothing was written.
     #[inline]
     pub fn finish(&self, call: FlightSlot, outcome: &impl Fields) -> Result<(), Refused> {
-        if !self.is_ours() || call.buffer != self.id {
+        if !self.is_ours() || call.buffer() != self.id {
             return Err(Refused::Forked);
         }
-        let index = usize::from(call.index);
-        let Some(slot) = self.slot(index) else {
+        ThreadHome::with(|home| self.finish_from(home, call, outcome))
+    }
+
+    #[inline(always)]
+    fn finish_from(
+        &self,
+        home: &ThreadHome,
+        call: FlightSlot,
+        outcome: &impl Fields,
+    ) -> Result<(), Refused> {
+        let index = call.index();
+        let (Some(slot), Some(placer)) = (self.slot(index), self.placer(home)) else {
             return Err(Refused::Forked);
         };
         let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
         let mut tape = Tape::<{ slot::TEXT_BYTES }>::new(room);
         let mut result = Assembly::new(slot, &mut tape);
-        result.take(outcome, |tag, text| self.place_of(tag, text));
+        result.take(outcome, |tag, text| placer.of_field(tag, text));
         if result.tape.is_short() {
-            self.finish_long(slot, call.id, outcome, room, result.tape.wanted());
+            let wanted = result.tape.wanted();
+            self.finish_long(home, &placer, (slot, room), outcome, wanted);
         } else {
             write_result(slot, self.key, &result, result.tape.as_bytes(), &[]);
         }
@@ -306,10 +337,10 @@ impl FlightBuffer {
     #[inline(never)]
     fn finish_long(
         &self,
-        slot: &Slot,
-        id: CallId,
+        home: &ThreadHome,
+        placer: &Placer<'_>,
+        (slot, room): (&Slot, usize),
         outcome: &impl Fields,
-        room: usize,
         wanted: usize,
     ) {
         let mut tails = [0_u16; tail::MAX];
@@ -319,7 +350,7 @@ impl FlightBuffer {
             .min(tail::MAX);
         let mut claimed = 0_usize;
         for place in tails.iter_mut().take(count) {
-            let Some(index) = self.claim(Purpose::Continuation) else {
+            let Some(index) = self.claim(home, Purpose::Continuation) else {
                 break;
             };
             *place = index as u16;
@@ -329,12 +360,12 @@ impl FlightBuffer {
         let limit = room.saturating_add(claimed.saturating_mul(tail::CAPACITY));
         let mut tape = Tape::<LONG_TEXT>::new(limit);
         let mut result = Assembly::new(slot, &mut tape);
-        result.take(outcome, |tag, text| self.place_of(tag, text));
+        result.take(outcome, |tag, text| placer.of_field(tag, text));
         if result.tape.is_short() {
             result.mark_cut();
             self.count_cut();
         }
-        let id = (id.hi().cast_unsigned(), id.lo().cast_unsigned());
+        let id = [slot::ID_HI, slot::ID_LO].map(|at| slot.as_slice().word(at));
         let text = result.tape.as_bytes();
         let (here, mut rest) = text.split_at(room.min(text.len()));
         let mut used = 0_usize;
@@ -360,22 +391,8 @@ impl FlightBuffer {
         );
     }
 
-    /// The place of a field's name: that of the thread's last call, if it is the same name.
-    #[inline]
-    fn place_of(&self, tag: u32, name: &str) -> Option<u32> {
-        let (table, used) = self.name_table()?;
-        let last = self.last_place(tag);
-        if last != 0 && is_at(table, last, name.as_bytes()) {
-            return Some(last);
-        }
-        let place = self.names.place(table, used, name.as_bytes());
-        self.set_last_place(tag, place.unwrap_or(0));
-        place
-    }
-
-    fn place_anew(&self, name: &[u8]) -> Option<u32> {
-        let (table, used) = self.name_table()?;
-        self.names.place(table, used, name)
+    fn place_of(&self, name: &[u8]) -> Option<u32> {
+        ThreadHome::with(|home| self.placer(home)?.of_bytes(name))
     }
 
     fn known(&self, name: NameRef) -> u32 {

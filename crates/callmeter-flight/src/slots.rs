@@ -113,13 +113,13 @@ pub(crate) fn write_result<const N: usize>(
 pub(crate) fn write_tail(
     slot: &Slot,
     key: u64,
-    id: (u64, u64),
+    id: [u64; 2],
     number: usize,
     text: &[u8],
     next: Option<u16>,
 ) {
-    put(slot, slot::ID_HI, id.0);
-    put(slot, slot::ID_LO, id.1);
+    put(slot, slot::ID_HI, id[0]);
+    put(slot, slot::ID_LO, id[1]);
     let next = next.map_or(0, |next| u64::from(next).saturating_add(1));
     put(
         slot,

@@ -80,12 +80,10 @@ impl Header {
         let foreign = || FlightError::NotAFlightFile {
             path: path.to_owned(),
         };
-        let fixed = (0..header::CHECKSUM).map(|at| words.word(at));
-        if words.word(header::MAGIC) != MAGIC
-            || words.word(header::CHECKSUM) != Checksum::of_words(MAGIC, fixed)
-        {
+        if words.word(header::MAGIC) != MAGIC {
             return Err(foreign());
         }
+        // Before the checksum: a newer format may have another.
         let (format, min_reader) = (
             words.word(header::FORMAT) as u32,
             words.word(header::FORMAT) >> 32,
@@ -95,6 +93,10 @@ impl Header {
                 path: path.to_owned(),
                 format,
             });
+        }
+        let fixed = (0..header::CHECKSUM).map(|at| words.word(at));
+        if words.word(header::CHECKSUM) != Checksum::of_words(MAGIC, fixed) {
+            return Err(foreign());
         }
         let slots = (words.word(header::SLOTS) >> 32) as usize;
         let names_bytes = (words.word(header::BLOCKS) >> 32) as usize;

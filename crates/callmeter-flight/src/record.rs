@@ -288,6 +288,9 @@ impl FlightBuffer {
         opening
             .more
             .each(|tag, value| put_entry(&mut tape, tag, value, &names));
+        if tape.is_short() {
+            self.count_cut();
+        }
         tape
     }
 

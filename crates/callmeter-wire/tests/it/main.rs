@@ -1,0 +1,13 @@
+//! The readers against recorded exchanges, documents, cuts, compression and hostile bytes.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod compression;
+mod corpus;
+mod cuts;
+mod exchanges;
+mod hostile;
+mod privacy;
+mod providers;
+mod requests;
+mod support;
+mod usage_rules;

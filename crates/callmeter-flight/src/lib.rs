@@ -21,7 +21,14 @@
     clippy::arithmetic_side_effects,
     clippy::unwrap_used
 )]
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used
+    )
+)]
 
 #[cfg(all(loom, not(test)))]
 compile_error!("--cfg loom is for the models: cargo test -p callmeter-flight --lib");

@@ -82,7 +82,10 @@ fn a_dead_owner_s_file_is_adopted_by_one_at_a_time_again_until_it_is_discarded_a
     let path = dir.path().join("dead.flight");
     std::fs::copy(buffer.path().unwrap(), &path).unwrap();
     std::fs::write(path.with_extension("lease"), "").unwrap();
-    assert_eq!(Adopter::files(dir.path()).unwrap(), [path.clone()]);
+    assert_eq!(
+        Adopter::files(dir.path()).unwrap(),
+        std::slice::from_ref(&path)
+    );
     for _ in 0..2 {
         let adopted = Adopter::adopt(&path).unwrap().unwrap();
         assert_eq!(adopted.calls.finished[0].call_id, id(1));

@@ -15,24 +15,48 @@ const VERSION: &str = "2026-11-23";
 
 /// Sellers in the book, by the lists' names.
 const SELLERS: &[&str] = &[
-    "openai", "anthropic", "google", "vertex", "bedrock", "azure", "azure_ai", "mistral", "deepseek",
-    "xai", "cohere", "groq", "perplexity", "moonshot", "zai", "voyage", "ai21", "cerebras",
-    "amazon_nova", "together", "openrouter", "meta", "minimax", "vercel",
+    "openai",
+    "anthropic",
+    "google",
+    "vertex",
+    "bedrock",
+    "azure",
+    "azure_ai",
+    "mistral",
+    "deepseek",
+    "xai",
+    "cohere",
+    "groq",
+    "perplexity",
+    "moonshot",
+    "zai",
+    "voyage",
+    "ai21",
+    "cerebras",
+    "amazon_nova",
+    "together",
+    "openrouter",
+    "meta",
+    "minimax",
+    "vercel",
 ];
 
 /// Sellers that date their snapshots (pricing rule R-21).
 const DATED: &[&str] = &["openai", "azure", "anthropic", "vertex"];
 
 /// Writes the market book.
-pub fn build(root: &Path) -> Result<()> {
+pub(crate) fn build(root: &Path) -> Result<()> {
     let data = root.join("crates/callmeter-price/data");
     let packed = std::fs::read(data.join("sources.jsonl.gz")).context("cannot read the sources")?;
     let mut text = String::new();
     flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text)?;
     let mut models = Vec::new();
     let mut names: std::collections::BTreeSet<(String, String)> = Default::default();
-    let records: Vec<Value> =
-        text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("bad source line")?;
+    let records: Vec<Value> = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .context("bad source line")?;
     let is_kept = |record: &Value| {
         SELLERS.contains(&record["provider"].as_str().unwrap_or_default())
             && record.get("disputed").is_none()
@@ -43,8 +67,12 @@ pub fn build(root: &Path) -> Result<()> {
         names.insert(key(record, record["model"].as_str().unwrap_or_default()));
     }
     for record in records.iter().filter(|record| is_kept(record)) {
-        let periods: Vec<Value> =
-            record["periods"].as_array().into_iter().flatten().filter_map(period).collect();
+        let periods: Vec<Value> = record["periods"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(period)
+            .collect();
         if periods.is_empty() {
             continue;
         }
@@ -80,7 +108,10 @@ pub fn build(root: &Path) -> Result<()> {
 }
 
 fn key(record: &Value, name: &str) -> (String, String) {
-    (record["provider"].as_str().unwrap_or_default().to_owned(), name.to_owned())
+    (
+        record["provider"].as_str().unwrap_or_default().to_owned(),
+        name.to_owned(),
+    )
 }
 
 fn period(source: &Value) -> Option<Value> {
@@ -105,7 +136,10 @@ fn period(source: &Value) -> Option<Value> {
             continue;
         }
         let mut made = Map::new();
-        made.insert("rates".into(), rates(&variant["prices"]).unwrap_or_else(|| json!({})));
+        made.insert(
+            "rates".into(),
+            rates(&variant["prices"]).unwrap_or_else(|| json!({})),
+        );
         let tiers = self::tiers(variant);
         if !tiers.is_empty() {
             made.insert("tiers".into(), Value::Array(tiers));

@@ -1,0 +1,261 @@
+//! `cargo xtask test`: runs every test of every area; the last line of its output are the totals.
+//!
+//! An area is one way to run tests and to count them: a row of [`AREAS`]. What it prints is passed on as it
+//! comes. A failure in one area does not keep the others from running. A command that failed although no test
+//! of it did (it did not compile, a test binary died) counts as one failed test, so the totals never look
+//! better than the exit status; an area without a single test fails as well.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+use crate::totals::Totals;
+
+/// A way to run tests and to count them.
+struct Area {
+    name: &'static str,
+    /// Runs only with `--full`, or by its name.
+    is_long: bool,
+    command: fn(is_full: bool) -> Command,
+    count: fn(&str) -> Option<Totals>,
+}
+
+const AREAS: &[Area] = &[
+    Area {
+        name: "rust",
+        is_long: false,
+        command: rust,
+        count: Totals::of_rust,
+    },
+    Area {
+        name: "loom",
+        is_long: true,
+        command: loom,
+        count: Totals::of_rust,
+    },
+];
+
+/// The names of all areas.
+pub(crate) fn names() -> Vec<&'static str> {
+    AREAS.iter().map(|area| area.name).collect()
+}
+
+/// Unit tests, integration tests and the examples of the documentation, of every crate.
+fn rust(is_full: bool) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if is_full {
+        // Forty times proptest's own number; properties that fix theirs keep it.
+        cargo.env("PROPTEST_CASES", "10240");
+    }
+    cargo
+}
+
+/// Every interleaving of the flight buffer's states. These models need their own build of the crate.
+fn loom(_: bool) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "test",
+        "--package",
+        "callmeter-flight",
+        "--lib",
+        "--release",
+        "--locked",
+        "--no-fail-fast",
+    ]);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| shell::root().join("target"), Into::into);
+    cargo
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target.join("loom"));
+    cargo
+}
+
+/// What became of an area.
+struct Outcome {
+    name: &'static str,
+    totals: Totals,
+    took: Duration,
+}
+
+/// Runs the areas named, or all; says whether every test passed.
+pub(crate) fn run(args: &[&str]) -> Result<bool> {
+    let is_full = args.contains(&"--full");
+    let chosen: Vec<&str> = args
+        .iter()
+        .copied()
+        .filter(|arg| *arg != "--full")
+        .collect();
+    if let Some(unknown) = chosen.iter().find(|name| !names().contains(name)) {
+        bail!(
+            "there is no area '{unknown}'; there are: {}",
+            names().join(", ")
+        );
+    }
+    let is_wanted = |area: &&Area| match chosen.as_slice() {
+        [] => is_full || !area.is_long,
+        names => names.contains(&area.name),
+    };
+    let mut outcomes = Vec::new();
+    for area in AREAS.iter().filter(is_wanted) {
+        let began = Instant::now();
+        outcomes.push(Outcome {
+            name: area.name,
+            totals: run_area(area, is_full),
+            took: began.elapsed(),
+        });
+    }
+    std::io::stderr().flush()?;
+    print!("\n{}", summary(&outcomes));
+    std::io::stdout().flush()?;
+    Ok(!outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.totals.are_good()))
+}
+
+/// Runs an area; that it could not be run is a failed test.
+fn run_area(area: &Area, is_full: bool) -> Totals {
+    let mut command = (area.command)(is_full);
+    let mut totals = Totals::default();
+    let shown = shell::shown(&command);
+    println!("{}: {shown}", area.name);
+    match run_counting(&mut command, area.count, &mut totals) {
+        Ok(true) => {}
+        Ok(false) if totals.failed > 0 => {}
+        Ok(false) => {
+            eprintln!("{}: `{shown}` failed, see above", area.name);
+            totals.failed += 1;
+        }
+        Err(error) => {
+            eprintln!("{}: {error:#}", area.name);
+            totals.failed += 1;
+        }
+    }
+    if totals == Totals::default() {
+        eprintln!("{}: `{shown}` ran no test", area.name);
+    }
+    totals
+}
+
+/// Runs a command, passes on what it prints and counts; says whether it succeeded.
+fn run_counting(
+    command: &mut Command,
+    count: fn(&str) -> Option<Totals>,
+    totals: &mut Totals,
+) -> Result<bool> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shell::shown(command)))?;
+    let output = child.stdout.take().context("a child without output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(counted) = count(&line) {
+            *totals += counted;
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The table of areas and, as its last line, the totals.
+fn summary(outcomes: &[Outcome]) -> String {
+    let mut all = Totals::default();
+    let mut text = format!(
+        "{:<8} {:>8} {:>8} {:>8} {:>8}\n",
+        "area", "passed", "failed", "ignored", "seconds"
+    );
+    for outcome in outcomes {
+        let Totals {
+            passed,
+            failed,
+            ignored,
+        } = outcome.totals;
+        all += outcome.totals;
+        text += &format!(
+            "{:<8} {passed:>8} {failed:>8} {ignored:>8} {:>8}\n",
+            outcome.name,
+            outcome.took.as_secs()
+        );
+    }
+    text + &format!("{} passed, {} failed\n", all.passed, all.failed)
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    fn shell_area(script: &'static str) -> Totals {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let mut totals = Totals::default();
+        let success = run_counting(&mut command, Totals::of_rust, &mut totals);
+        assert!(success.is_ok());
+        totals
+    }
+
+    #[test]
+    fn the_totals_are_the_last_line() {
+        let outcome = |name, passed, failed| Outcome {
+            name,
+            totals: Totals {
+                passed,
+                failed,
+                ignored: 1,
+            },
+            took: Duration::from_millis(12_900),
+        };
+        assert_eq!(
+            summary(&[outcome("rust", 25, 1), outcome("loom", 7, 0)]),
+            "area       passed   failed  ignored  seconds\n\
+             rust           25        1        1       12\n\
+             loom            7        0        1       12\n\
+             32 passed, 1 failed\n"
+        );
+    }
+
+    #[test]
+    fn the_lines_of_several_binaries_are_added_up() {
+        let totals = shell_area(
+            "echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s';
+             echo 'test result: FAILED. 1 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.1s'",
+        );
+        assert_eq!(
+            totals,
+            Totals {
+                passed: 3,
+                failed: 1,
+                ignored: 3
+            }
+        );
+    }
+
+    /// An area whose command fails before any test ran.
+    #[test]
+    fn a_command_that_fails_without_a_failed_test_counts_as_one() {
+        let area = Area {
+            name: "made up",
+            is_long: false,
+            command: |_| Command::new("false"),
+            count: Totals::of_rust,
+        };
+        assert_eq!(run_area(&area, false).failed, 1);
+        let area = Area {
+            command: |_| Command::new("no-such-program-anywhere"),
+            ..area
+        };
+        assert_eq!(run_area(&area, false).failed, 1);
+    }
+
+    #[test]
+    fn an_area_that_does_not_exist_is_an_error_with_the_ones_that_do() {
+        let error = run(&["nowhere"]).err().map(|error| error.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some("there is no area 'nowhere'; there are: rust, loom")
+        );
+    }
+}

@@ -34,7 +34,10 @@ impl Parse for Arguments {
                 }
             };
             if slot.replace(value).is_some() {
-                return Err(Error::new(name.span(), format!("argument `{name}` is given twice")));
+                return Err(Error::new(
+                    name.span(),
+                    format!("argument `{name}` is given twice"),
+                ));
             }
             if input.is_empty() {
                 break;
@@ -69,15 +72,29 @@ impl Parse for Arguments {
 pub fn logged(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as Arguments);
     let function = parse_macro_input!(item as ItemFn);
-    expand(&arguments, function).unwrap_or_else(|error| error.to_compile_error()).into()
+    expand(&arguments, function)
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
 }
 
 fn expand(arguments: &Arguments, function: ItemFn) -> syn::Result<Tokens> {
-    let ItemFn { attrs, vis, sig, block } = function;
+    let ItemFn {
+        attrs,
+        vis,
+        sig,
+        block,
+    } = function;
     if let Some(constness) = sig.constness {
-        return Err(Error::new(constness.span, "a const fn makes no calls to record"));
+        return Err(Error::new(
+            constness.span,
+            "a const fn makes no calls to record",
+        ));
     }
-    let Arguments { caller, provider, model } = arguments;
+    let Arguments {
+        caller,
+        provider,
+        model,
+    } = arguments;
     let output = match &sig.output {
         syn::ReturnType::Default => quote!(()),
         syn::ReturnType::Type(_, returned) if has_impl(returned) => quote!(_),

@@ -55,7 +55,10 @@ impl Measurement for CpuTime {
 
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap())
+    Duration::new(
+        time.tv_sec.cast_unsigned(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
 }
 
 /// A batch of calls, a second apart, by callers and models as a back office has them.
@@ -79,7 +82,11 @@ fn batch(number: u64, start: Timestamp) -> Vec<CallRecord> {
             record.duration_us = Some(200_000 + mix % 8_000_000);
             record.usage.input_tokens = Some(100 + mix % 4_000);
             record.usage.output_tokens = Some(10 + mix % 600);
-            record.status = Some(if mix % 50 == 0 { Status::Error } else { Status::Ok });
+            record.status = Some(if mix % 50 == 0 {
+                Status::Error
+            } else {
+                Status::Ok
+            });
             record.cache_hit = Some(mix % 10 == 0);
             record
         })
@@ -105,15 +112,20 @@ fn schema_of_calls(store: &Connection) -> String {
     let mut statement = store
         .prepare("SELECT sql FROM sqlite_schema WHERE tbl_name = 'calls' AND sql IS NOT NULL ORDER BY type DESC")
         .unwrap();
-    let sql = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let sql = statement
+        .query_map([], |row| row.get::<_, String>(0))
+        .unwrap();
     sql.map(|sql| sql.unwrap() + ";").collect()
 }
 
 fn insert_bare(conn: &Connection, rows: &[Row]) {
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
     let marks = vec!["?"; 34].join(", ");
-    let mut statement =
-        conn.prepare_cached(&format!("INSERT INTO calls VALUES ({marks}) ON CONFLICT DO NOTHING")).unwrap();
+    let mut statement = conn
+        .prepare_cached(&format!(
+            "INSERT INTO calls VALUES ({marks}) ON CONFLICT DO NOTHING"
+        ))
+        .unwrap();
     for row in rows {
         statement.execute(rusqlite::params_from_iter(row)).unwrap();
     }
@@ -144,14 +156,18 @@ fn ingest(criterion: &mut Criterion<CpuTime>) {
         let ids = calls.iter().map(|call| call.call_id.hi());
         let range = (ids.clone().min().unwrap(), ids.max().unwrap());
         let rows = statement
-            .query_map(range, |row| (0..34).map(|at| row.get(at)).collect::<Result<Row, _>>())
+            .query_map(range, |row| {
+                (0..34).map(|at| row.get(at)).collect::<Result<Row, _>>()
+            })
             .unwrap();
         rows.map(Result::unwrap).collect()
     };
 
     let mut group = criterion.benchmark_group("ingest/1000");
     group.throughput(Throughput::Elements(BATCH));
-    group.sample_size(30).measurement_time(Duration::from_secs(8));
+    group
+        .sample_size(30)
+        .measurement_time(Duration::from_secs(8));
 
     let conn = bare(&directory.path().join("bare.sqlite"), &schema);
     group.bench_function("bare SQLite", |bencher| {
@@ -179,11 +195,16 @@ fn ingest(criterion: &mut Criterion<CpuTime>) {
     });
     group.finish();
 
-    let file = std::fs::metadata(directory.path().join("store.sqlite")).unwrap().len();
+    let file = std::fs::metadata(directory.path().join("store.sqlite"))
+        .unwrap()
+        .len();
     let calls = next * BATCH;
     #[allow(clippy::print_stderr)]
     {
-        eprintln!("{} bytes a call in {calls} calls, the price book included", file / calls);
+        eprintln!(
+            "{} bytes a call in {calls} calls, the price book included",
+            file / calls
+        );
     }
 }
 

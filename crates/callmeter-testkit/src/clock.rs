@@ -14,13 +14,17 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self { now_us: AtomicI64::new(now.as_micros()), monotonic_ns: AtomicU64::new(0) }
+        Self {
+            now_us: AtomicI64::new(now.as_micros()),
+            monotonic_ns: AtomicU64::new(0),
+        }
     }
 
     /// Lets `micros` pass on both clocks.
     pub fn pass(&self, micros: u32) {
         self.now_us.fetch_add(i64::from(micros), Ordering::SeqCst);
-        self.monotonic_ns.fetch_add(u64::from(micros) * 1_000, Ordering::SeqCst);
+        self.monotonic_ns
+            .fetch_add(u64::from(micros) * 1_000, Ordering::SeqCst);
     }
 
     /// Sets the wall clock alone, as an administrator or a time server would.

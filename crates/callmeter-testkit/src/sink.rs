@@ -67,7 +67,8 @@ impl MemorySink {
     /// Waits until `count` batches have failed; says whether they did within `limit`.
     pub fn wait_for_failures(&self, count: u64, limit: Duration) -> bool {
         let (_, changed) = &*self.0;
-        let waited = changed.wait_timeout_while(self.state(), limit, |state| state.failures < count);
+        let waited =
+            changed.wait_timeout_while(self.state(), limit, |state| state.failures < count);
         waited.is_ok_and(|(state, _)| state.failures >= count)
     }
 }
@@ -75,7 +76,11 @@ impl MemorySink {
 impl Sink for MemorySink {
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
         let mut state = self.state();
-        let fault = if state.is_down { Some(Fault::BeforeCommit) } else { state.faults.pop_front() };
+        let fault = if state.is_down {
+            Some(Fault::BeforeCommit)
+        } else {
+            state.faults.pop_front()
+        };
         let fail = |state: &mut State, kind| {
             state.failures += 1;
             self.0.1.notify_all();

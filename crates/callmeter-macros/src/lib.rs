@@ -64,7 +64,7 @@ impl Parse for Arguments {
 /// returned value (the `Ok` one) where its type implements `callmeter::ReportsUsage`. The value goes
 /// through untouched.
 ///
-/// ```ignore
+/// ```text
 /// #[callmeter::logged(caller = "sales_copy", provider = "ollama", model = model)]
 /// async fn generate(model: &str, prompt: &str) -> Result<Reply, Error> { … }
 /// ```

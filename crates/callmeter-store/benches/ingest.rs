@@ -82,12 +82,12 @@ fn batch(number: u64, start: Timestamp) -> Vec<CallRecord> {
             record.duration_us = Some(200_000 + mix % 8_000_000);
             record.usage.input_tokens = Some(100 + mix % 4_000);
             record.usage.output_tokens = Some(10 + mix % 600);
-            record.status = Some(if mix % 50 == 0 {
+            record.status = Some(if mix.is_multiple_of(50) {
                 Status::Error
             } else {
                 Status::Ok
             });
-            record.cache_hit = Some(mix % 10 == 0);
+            record.cache_hit = Some(mix.is_multiple_of(10));
             record
         })
         .collect()

@@ -29,10 +29,9 @@ impl Backoff {
 
 fn jittered(full_ms: u64) -> Duration {
     let mut bytes = [0_u8; 2];
-    let random = match getrandom::fill(&mut bytes) {
-        Ok(()) => u64::from(u16::from_le_bytes(bytes)),
-        Err(_) => 0,
-    };
+    // Without randomness there is no jitter.
+    crate::random::fill(&mut bytes);
+    let random = u64::from(u16::from_le_bytes(bytes));
     let half = full_ms / 2;
     let extra = half.saturating_mul(random) >> 16;
     Duration::from_millis(half.saturating_add(extra))

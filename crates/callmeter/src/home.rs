@@ -123,7 +123,7 @@ impl Home {
                 "the home has no hash key ({error}); hashes of this process compare with no other's"
             );
             let mut bytes = [0_u8; 32];
-            let _ = getrandom::fill(&mut bytes);
+            crate::random::fill(&mut bytes);
             HashKey::new(&bytes)
         })
     }
@@ -141,7 +141,9 @@ impl Home {
             Err(error) => return Err(error),
         }
         let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        if !crate::random::fill(&mut bytes) {
+            return Err(io::Error::other("the system has no randomness"));
+        }
         // Written aside and linked into place, so that of two processes both read the same key.
         let aside = self.path.join(format!("hash.key.{}", std::process::id()));
         write_private(&aside, &bytes)?;

@@ -29,7 +29,7 @@ fn next_random(now: Timestamp) -> u64 {
 
 fn seed(now: Timestamp) -> (u64, u64) {
     let mut bytes = [0_u8; 16];
-    if getrandom::fill(&mut bytes).is_err() {
+    if !crate::random::fill(&mut bytes) {
         // No randomness to be had: the time and the address of a local are what is left.
         let address = std::ptr::from_ref(&bytes).addr() as u64;
         return (mix(now.as_micros().cast_unsigned()), mix(address) | 1);

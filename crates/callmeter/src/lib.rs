@@ -49,6 +49,7 @@ mod identity;
 mod ledger;
 mod lock;
 mod pipeline;
+mod random;
 mod recorder;
 mod report;
 mod run;

@@ -4,20 +4,20 @@
 //! brings a newer version of the built-in book appends it as a revision, an older binary never does, and
 //! none reprices by itself. A revision is kept as deflated text, so that any later build prices by it.
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 
 use callmeter_core::Timestamp;
 use callmeter_price::Book;
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use rusqlite::{Connection, Transaction};
 
 use crate::StoreError;
 
 /// The longest text of a book: a corrupt revision must not fill the memory.
-const MAX_TEXT: u64 = 64 << 20;
+const MAX_TEXT: usize = 64 << 20;
+/// How hard the text is compressed: a revision is written once.
+const COMPRESSION: u8 = 9;
 
 /// A revision in force.
 #[derive(Clone, Debug)]
@@ -40,14 +40,7 @@ pub struct BookRevision {
 
 /// Appends `book` as a revision.
 pub(super) fn append(tx: &Transaction<'_>, book: &Book, now: Timestamp) -> Result<(), StoreError> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    let body = encoder
-        .write_all(book.to_text().as_bytes())
-        .and_then(|()| encoder.finish())
-        .map_err(|error| StoreError::Book {
-            revision: 0,
-            reason: error.to_string(),
-        })?;
+    let body = compress_to_vec(book.to_text().as_bytes(), COMPRESSION);
     tx.execute(
         "INSERT INTO book_revisions (rev, name, version, content_id, body, made_at)
          SELECT ifnull(max(rev), 0) + 1, ?1, ?2, ?3, ?4, ?5 FROM book_revisions",
@@ -112,11 +105,11 @@ pub(super) fn load(conn: &Connection) -> Result<Revision, StoreError> {
         revision: number,
         reason,
     };
-    let mut text = String::new();
-    DeflateDecoder::new(body.as_slice())
-        .take(MAX_TEXT)
-        .read_to_string(&mut text)
-        .map_err(|error| unreadable(error.to_string()))?;
+    let text = decompress_to_vec_with_limit(&body, MAX_TEXT)
+        .map_err(|error| unreadable(error.to_string()))
+        .and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
+        })?;
     let book = Book::parse(&text).map_err(|error| unreadable(error.to_string()))?;
     Ok(Revision {
         number,

@@ -9,9 +9,13 @@ use std::path::Path;
 use callmeter_core::{Conservation, DropReason};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+/// One transaction: whoever reads meanwhile sees an empty ledger or a whole one.
 const SCHEMA: &str = "
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS totals(name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS retiring(spool_id TEXT PRIMARY KEY) WITHOUT ROWID;
+PRAGMA user_version = 1;
+COMMIT;
 ";
 
 /// The ledger of a home.
@@ -26,7 +30,6 @@ impl Ledger {
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "user_version", 1)?;
         db.execute_batch(SCHEMA)?;
         Ok(Self { db })
     }
@@ -40,6 +43,11 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
+        let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            // The shipper is just making it.
+            return Ok(Default::default());
+        }
         let mut totals = Conservation::default();
         let mut query = db.prepare("SELECT name, count FROM totals")?;
         let mut rows = query.query([])?;
@@ -106,5 +114,24 @@ impl Ledger {
         self.db
             .execute("DELETE FROM retiring WHERE spool_id = ?1", [spool_id])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_is_just_being_made_reads_as_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let nothing = (Conservation::default(), BTreeSet::new());
+        assert_eq!(Ledger::read(&path).unwrap(), nothing);
+        let unmade = Connection::open(&path).unwrap();
+        unmade.pragma_update(None, "journal_mode", "WAL").unwrap();
+        assert_eq!(Ledger::read(&path).unwrap(), nothing);
+        drop(unmade);
+        Ledger::open(&path).unwrap();
+        assert_eq!(Ledger::read(&path).unwrap(), nothing);
     }
 }

@@ -4,11 +4,11 @@ use callmeter_core::{
     CallRecord, Cost, CostSource, Flags, PicoUsd, PriceMatch, UnpricedReason, Usage,
 };
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Rate};
 use crate::compile::{Entry, Kind, Period, Rates};
 use crate::matching::{Found, Index};
 use crate::providers::{
-    ProviderKinds, charges_cache_writes_as_input, has_free_quota, is_self_hosted,
+    ProviderKinds, charges_cache_writes_as_input, has_free_quota, is_self_hosted, sells_by_route,
 };
 
 /// A call's cost with what else came to light.
@@ -101,7 +101,15 @@ fn compute(entries: &[Entry], index: &Index, record: &CallRecord, kinds: &Provid
     if has_free_quota(provider) {
         return by_rule("rule/free_quota");
     }
-    let (entry, how) = match index.find(entries, provider, model) {
+    let mut found = index.find(entries, provider, model);
+    if matches!(found, Found::UnknownModel)
+        && sells_by_route(provider)
+        && let Some(requested) = record.model_requested.as_deref()
+    {
+        // The answer names the maker's model, the request the id that this host sells.
+        found = index.find(entries, provider, requested);
+    }
+    let (entry, how) = match found {
         Found::Entry(at, how) => match entries.get(at) {
             Some(entry) => (entry, how),
             None => return Priced::unpriced(UnpricedReason::UnknownModel),
@@ -148,6 +156,7 @@ fn price_in(entry: &Entry, period: &Period, provider: &str, record: &CallRecord)
     if usage.input_tokens.is_none()
         && usage.output_tokens.is_none()
         && billed_units(usage).is_none()
+        && !has_fees(usage)
     {
         return Priced::unpriced(UnpricedReason::NoUsage);
     }
@@ -340,6 +349,19 @@ const FEES: &[(&str, &str)] = &[
     ("image", "per_image_each_out"),
 ];
 
+const SECONDS: &str = "seconds_milli";
+
+/// Whether a unit was used that is charged by itself, as ranking and reading pages are.
+fn has_fees(usage: &Usage) -> bool {
+    let extra = usage.usage_extra.as_ref();
+    extra.is_some_and(|extra| {
+        let units = FEES.iter().map(|(unit, _)| *unit).chain([SECONDS]);
+        units
+            .filter_map(|unit| extra.get(unit))
+            .any(|count| *count > 0)
+    })
+}
+
 fn add_fees(amount: &mut Amount, rates: &Rates, usage: &Usage) -> Result<(), &'static str> {
     let Some(extra) = &usage.usage_extra else {
         return Ok(());
@@ -352,6 +374,13 @@ fn add_fees(amount: &mut Amount, rates: &Rates, usage: &Usage) -> Result<(), &'s
             Some(rate) => amount.add(count, rate),
             None => return Err(unit),
         }
+    }
+    // Speech that is charged by its length comes without tokens, in thousandths of a second.
+    let length = extra.get(SECONDS).copied().filter(|count| *count > 0);
+    if let Some(count) = length.filter(|_| usage.input_tokens.is_none()) {
+        let rate = rates.fee("per_second_in").ok_or("seconds")?;
+        let per = rate.per.saturating_mul(1_000);
+        amount.add(count, Rate { per, ..rate });
     }
     Ok(())
 }

@@ -132,6 +132,11 @@ pub(crate) fn has_free_quota(canonical: &str) -> bool {
     FREE_QUOTA.contains(&canonical)
 }
 
+/// Hosts whose ids are routes to a maker's model, which the answer may name by the maker's id.
+pub(crate) fn sells_by_route(canonical: &str) -> bool {
+    matches!(canonical, "aws_bedrock" | "vertex_ai")
+}
+
 pub(crate) fn charges_cache_writes_as_input(canonical: &str) -> bool {
     CACHE_WRITE_IS_INPUT.contains(&canonical)
 }

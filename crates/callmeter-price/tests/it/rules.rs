@@ -212,6 +212,52 @@ fn r17_searches_are_fees() {
 }
 
 #[test]
+fn r17_units_that_are_charged_by_themselves_need_no_tokens() {
+    let unit = |provider, model, extra: &str| {
+        line(provider, model, &format!(r#""usage_extra":{{{extra}}}"#))
+    };
+    assert_eq!(
+        unit("cohere", "rerank-v3.5", r#""search_units":2"#),
+        is("0.004", "exact")
+    );
+    assert_eq!(
+        unit("openai", "whisper-1", r#""seconds_milli":6500"#),
+        is("0.00065", "exact")
+    );
+    assert_eq!(
+        unit("openai", "gpt-5-mini", r#""seconds_milli":6500"#),
+        is("null", "missing_rate:seconds")
+    );
+    assert_eq!(
+        unit("openai", "gpt-5-mini", r#""page":0"#),
+        is("null", "no_usage")
+    );
+}
+
+#[test]
+fn r22_a_route_is_priced_by_the_id_that_was_asked_for_where_the_answer_has_the_maker_s() {
+    let priced = |provider: &str, requested: &str, answered: &str| {
+        let at = "2026-11-20T10:00:00Z".parse().unwrap();
+        let mut record = CallRecord::new(CallId::new(at, 1), Layer::Guard, 0);
+        record.provider = Some(provider.into());
+        record.model_requested = Some(requested.into());
+        record.model = Some(answered.into());
+        record.usage = Usage::of(1_000_000, 0);
+        market(&record).cost.price_id
+    };
+    assert!(priced("aws_bedrock", "anthropic.claude-v2", "claude-2.0").is_some());
+    assert!(
+        priced(
+            "vertex_ai",
+            "claude-3-7-sonnet@20250219",
+            "claude-3-7-sonnet-20250219"
+        )
+        .is_some()
+    );
+    assert_eq!(priced("openai", "gpt-5-mini", "a-model-of-tomorrow"), None);
+}
+
+#[test]
 fn r18_the_provider_s_own_figure_counts_and_both_are_kept() {
     let mut record = CallRecord::new(
         CallId::new(Timestamp::from_micros(1_793_000_000_000_000), 1),

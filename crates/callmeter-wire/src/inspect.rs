@@ -5,6 +5,7 @@
 //! names of the exchanges' `expected`, and the same content whatever the size of the pieces the body
 //! is fed in.
 
+use callmeter_core::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -37,6 +38,8 @@ pub struct Inspection {
     pub facts: RequestFacts,
     /// What the response said.
     pub reading: Reading,
+    /// When the provider answered, by the response's `date` header.
+    pub answered_at: Option<Timestamp>,
 }
 
 /// Reads one line; the body is fed whole, or in pieces of `chunk` bytes.
@@ -53,16 +56,29 @@ pub struct Inspection {
 /// # Ok::<(), callmeter_wire::InspectError>(())
 /// ```
 pub fn inspect(line: &str, chunk: Option<usize>) -> Result<Inspection, InspectError> {
-    let exchange: Value =
+    let mut exchange: Value =
         serde_json::from_str(line).map_err(|error| InspectError::NotAnObject {
             column: error.column(),
         })?;
     let exchange = exchange
-        .as_object()
+        .as_object_mut()
         .ok_or(InspectError::NotAnObject { column: 1 })?;
-    let facts = facts(part(exchange, "request")?)?;
-    let reading = reading(&facts, part(exchange, "response")?, chunk)?;
-    Ok(Inspection { facts, reading })
+    let facts = facts(&part(exchange, "request")?)?;
+    let mut response = part(exchange, "response")?;
+    let body = body(&mut response)?;
+    let answered_at = response
+        .get("headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .find(|(name, _)| name.eq_ignore_ascii_case("date"))
+        .and_then(|(_, value)| http_date(value.as_str()?));
+    let reading = reading(&facts, &response, &body, chunk);
+    Ok(Inspection {
+        facts,
+        reading,
+        answered_at,
+    })
 }
 
 /// Reads one line and answers with one: [`inspect`] for filters.
@@ -73,13 +89,42 @@ pub fn inspect_line(line: &str, chunk: Option<usize>) -> Result<String, InspectE
     inspect(line, chunk).map(|inspection| Value::Object(inspection.to_json()).to_string())
 }
 
-fn part<'a>(
-    of: &'a Map<String, Value>,
+/// Takes a part out of the exchange: a body is large and is not copied.
+fn part(
+    of: &mut Map<String, Value>,
     name: &'static str,
-) -> Result<&'a Map<String, Value>, InspectError> {
-    of.get(name)
-        .and_then(Value::as_object)
-        .ok_or(InspectError::Part(name))
+) -> Result<Map<String, Value>, InspectError> {
+    match of.remove(name) {
+        Some(Value::Object(part)) => Ok(part),
+        _ => Err(InspectError::Part(name)),
+    }
+}
+
+fn body(response: &mut Map<String, Value>) -> Result<Vec<u8>, InspectError> {
+    match (response.remove("body"), response.get("body_encoding")) {
+        (None | Some(Value::Null), _) => Ok(Vec::new()),
+        (Some(Value::String(body)), None | Some(Value::Null)) => Ok(body.into_bytes()),
+        (Some(Value::String(body)), Some(Value::String(encoding))) => match encoding.as_str() {
+            "utf8" => Ok(body.into_bytes()),
+            "base64" => Ok(decode_base64(&body)),
+            _ => Err(InspectError::Encoding),
+        },
+        _ => Err(InspectError::Part("response.body")),
+    }
+}
+
+/// `Wed, 19 Aug 2026 14:34:18 GMT`, the one form of a date that HTTP lets a server send.
+fn http_date(text: &str) -> Option<Timestamp> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut parts = text.split_once(", ")?.1.split(' ');
+    let (day, month) = (parts.next()?, parts.next()?);
+    let (year, time) = (parts.next()?, parts.next()?);
+    if parts.next() != Some("GMT") || month.len() != 3 {
+        return None;
+    }
+    let at = MONTHS.find(month).filter(|at| at % 3 == 0)?;
+    let month = at.checked_div(3)?.saturating_add(1);
+    format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
 }
 
 fn facts(request: &Map<String, Value>) -> Result<RequestFacts, InspectError> {
@@ -103,22 +148,13 @@ fn facts(request: &Map<String, Value>) -> Result<RequestFacts, InspectError> {
 fn reading(
     facts: &RequestFacts,
     response: &Map<String, Value>,
+    body: &[u8],
     chunk: Option<usize>,
-) -> Result<Reading, InspectError> {
+) -> Reading {
     let status = response
         .get("status")
         .and_then(Value::as_u64)
         .and_then(|status| u16::try_from(status).ok());
-    let body = match (response.get("body"), response.get("body_encoding")) {
-        (None | Some(Value::Null), _) => Vec::new(),
-        (Some(Value::String(body)), None | Some(Value::Null)) => body.as_bytes().to_vec(),
-        (Some(Value::String(body)), Some(Value::String(encoding))) => match encoding.as_str() {
-            "utf8" => body.as_bytes().to_vec(),
-            "base64" => decode_base64(body),
-            _ => return Err(InspectError::Encoding),
-        },
-        _ => return Err(InspectError::Part("response.body")),
-    };
     let content_type = response.get("content_type").and_then(Value::as_str);
     let headers = response.get("headers").and_then(Value::as_object);
     // The recordings' content encodings are removed already, whatever a header may still say.
@@ -133,15 +169,15 @@ fn reading(
         Some(size) => body
             .chunks(size.max(1))
             .for_each(|piece| reader.push(piece)),
-        None => reader.push(&body),
+        None => reader.push(body),
     }
-    Ok(reader.finish())
+    reader.finish()
 }
 
 impl Inspection {
     /// The answer's fields, with the names of the exchanges' `expected` and those of a row beside them.
     pub fn to_json(&self) -> Map<String, Value> {
-        let Self { facts, reading } = self;
+        let Self { facts, reading, .. } = self;
         let usage = &reading.usage;
         let mut out = Map::new();
         let mut put = |name: &str, value: Value| {
@@ -190,5 +226,25 @@ impl Inspection {
         put("reported_cost_usd", cost.into());
         put("flags", reading.flags.names().into());
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read_in_the_one_form_that_http_has() {
+        let at = http_date("Wed, 19 Aug 2026 14:34:18 GMT").unwrap();
+        assert_eq!(at.to_string(), "2026-08-19T14:34:18Z");
+        for text in [
+            "",
+            "2026-08-19",
+            "Wed, 19 Aug 2026 14:34:18 CET",
+            "Wed, 31 Feb 2026 14:34:18 GMT",
+            "x, 1 anF 2026 1:1:1 GMT",
+        ] {
+            assert_eq!(http_date(text), None, "{text}");
+        }
     }
 }

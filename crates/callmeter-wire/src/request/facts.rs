@@ -36,7 +36,7 @@ pub struct RequestFacts {
     pub billing: Billing,
     /// A look at something stored or free: no row.
     pub is_call: bool,
-    /// Billed units that only the request tells: `images` with its `n`.
+    /// Billed units that only the request tells: `image` with its `n`, charged where the answer counts no tokens.
     pub units: BTreeMap<String, u64>,
 }
 

@@ -97,9 +97,7 @@ impl RequestReader {
         let fast = body.fast.then_some("fast");
         facts.service_tier = fast.or(body.tier.filled()).map(str::to_owned);
         if facts.api == super::Api::Images {
-            facts
-                .units
-                .insert("images".into(), body.images.unwrap_or(1));
+            facts.units.insert("image".into(), body.images.unwrap_or(1));
         }
         self.facts
     }

@@ -1,6 +1,6 @@
 //! The reader of one response.
 
-use callmeter_core::Flags;
+use callmeter_core::{Flags, UsageSource};
 
 use super::body::{Body, Listing};
 use super::error::{Failure, Hint, classify};
@@ -121,7 +121,14 @@ impl Verdict {
                 .or(self.facts.model.as_deref())
                 .unwrap_or_default(),
         };
-        let (usage, mut flags) = usage::settle(ledger, &self.headers, context, streaming);
+        let (mut usage, mut flags) = usage::settle(ledger, &self.headers, context, streaming);
+        if error_kind.is_none() && usage.usage_source == Some(UsageSource::None) {
+            // Images that are charged each are counted by the request alone.
+            let asked = self.facts.units.iter();
+            let asked = asked.map(|(unit, count)| (unit.clone(), *count));
+            usage.usage_extra.get_or_insert_default().extend(asked);
+            usage.usage_extra = usage.usage_extra.filter(|extra| !extra.is_empty());
+        }
         let stream_complete = streaming.then(|| self.is_complete(error_kind.is_some()));
         if stream_complete == Some(false) || (self.cut && !streaming) {
             flags.insert(Flags::STREAM_CUT);

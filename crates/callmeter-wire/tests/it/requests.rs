@@ -116,7 +116,7 @@ fn a_form_names_its_model_beside_a_file() {
 #[test]
 fn images_are_counted_by_the_request() {
     let facts = read("/v1/images/generations", &[], "{\"prompt\":\"x\",\"n\":3}");
-    assert_eq!(facts.units.get("images"), Some(&3));
+    assert_eq!(facts.units.get("image"), Some(&3));
 }
 
 #[test]

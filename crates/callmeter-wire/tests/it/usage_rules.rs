@@ -62,7 +62,7 @@ fn openai_counts_include_their_parts() {
         (counts.image_input_tokens, counts.audio_output_tokens),
         (Some(3), Some(1))
     );
-    assert_eq!(unit(&reading, "rejected_prediction_tokens"), Some(7));
+    assert_eq!(unit(&reading, "rejected_prediction"), Some(7));
     assert_eq!(counts.usage_rule.as_deref(), Some("openai_chat"));
 }
 
@@ -81,10 +81,7 @@ fn anthropics_input_is_the_sum_of_three() {
         (Some(10), Some(20))
     );
     assert_eq!(
-        (
-            unit(&reading, "web_searches"),
-            unit(&reading, "web_fetches")
-        ),
+        (unit(&reading, "web_search"), unit(&reading, "web_fetch")),
         (Some(2), Some(1))
     );
     assert_eq!(reading.service_tier.as_deref(), Some("priority"));
@@ -130,7 +127,7 @@ fn passes_of_compaction_are_added_and_an_advisor_stays_apart() {
          {\"type\":\"advisor_message\",\"model\":\"other\",\"input_tokens\":5,\"output_tokens\":6}]}",
     );
     assert_eq!(tokens(&reading), (Some(99_357), Some(92)));
-    assert_eq!(unit(&reading, "advisor_output_tokens"), Some(6));
+    assert_eq!(unit(&reading, "advisor_output"), Some(6));
     assert_eq!(
         reading.usage.usage_rule.as_deref(),
         Some("anthropic+passes")
@@ -268,8 +265,8 @@ fn cohere_separates_what_was_read_from_what_is_billed() {
     assert_eq!(reading.usage.cache_read_tokens, Some(64));
     assert_eq!(
         (
-            unit(&reading, "billed_input_tokens"),
-            unit(&reading, "billed_output_tokens")
+            unit(&reading, "billed_input"),
+            unit(&reading, "billed_output")
         ),
         (Some(7), Some(12))
     );
@@ -330,7 +327,7 @@ fn usage_that_is_sent_twice_is_counted_once() {
     )
     .read();
     assert_eq!(
-        (tokens(&perplexity), unit(&perplexity, "web_searches")),
+        (tokens(&perplexity), unit(&perplexity, "web_search")),
         ((Some(9), Some(3)), Some(2))
     );
 }
@@ -367,13 +364,13 @@ fn units_that_are_no_tokens_stand_beside() {
         "{\"model\":\"mistral-ocr\",\"usage_info\":{\"pages_processed\":3}}",
     )
     .read();
-    assert_eq!(unit(&pages, "pages"), Some(3));
+    assert_eq!(unit(&pages, "page"), Some(3));
     let tools = Exchange::json(
         "/v1/responses",
         "{\"object\":\"response\",\"status\":\"completed\",\"output\":[{\"type\":\"web_search_call\"},{\"type\":\"message\"},{\"type\":\"web_search_call\"}]}",
     )
     .read();
-    assert_eq!(unit(&tools, "web_searches"), Some(2));
+    assert_eq!(unit(&tools, "web_search"), Some(2));
 }
 
 #[test]

@@ -37,12 +37,8 @@ pub(crate) fn messages(c: &Counts, passes: &Passes) -> Parts {
             [parts.write_5m, parts.write_1h, parts.write_24h] = [None; 3];
         }
         parts.notes.push("+passes");
-        parts
-            .extra
-            .push(("beside_input_tokens", passes.beside_input));
-        parts
-            .extra
-            .push(("beside_output_tokens", passes.beside_output));
+        parts.extra.push(("beside_input", passes.beside_input));
+        parts.extra.push(("beside_output", passes.beside_output));
     }
     parts
 }

@@ -168,22 +168,22 @@ fn is_implausible(parts: &Parts) -> bool {
 fn units(parts: &mut Parts, ledger: &Ledger, headers: &Headers) {
     let c = &ledger.counts;
     let named = [
-        ("billed_input_tokens", c.get(Key::BilledInput)),
-        ("billed_output_tokens", c.get(Key::BilledOutput)),
-        ("billed_image_tokens", c.get(Key::BilledImage)),
-        ("images", c.get(Key::Images)),
+        ("billed_input", c.get(Key::BilledInput)),
+        ("billed_output", c.get(Key::BilledOutput)),
+        ("billed_image", c.get(Key::BilledImage)),
+        ("billed_images", c.get(Key::Images)),
         ("search_units", c.get(Key::SearchUnits)),
-        ("web_searches", c.get(Key::WebSearch)),
-        ("web_fetches", c.get(Key::WebFetch)),
-        ("code_runs", c.get(Key::CodeRuns)),
-        ("file_searches", c.get(Key::FileSearch)),
+        ("web_search", c.get(Key::WebSearch)),
+        ("web_fetch", c.get(Key::WebFetch)),
+        ("code_run", c.get(Key::CodeRuns)),
+        ("file_search", c.get(Key::FileSearch)),
         ("citation_tokens", c.get(Key::Citations)),
-        ("pages", c.get(Key::Pages)),
+        ("page", c.get(Key::Pages)),
         ("seconds_milli", c.get(Key::SecondsMilli)),
-        ("accepted_prediction_tokens", c.get(Key::AcceptedPrediction)),
-        ("rejected_prediction_tokens", c.get(Key::RejectedPrediction)),
+        ("accepted_prediction", c.get(Key::AcceptedPrediction)),
+        ("rejected_prediction", c.get(Key::RejectedPrediction)),
         (
-            "tool_use_input_tokens",
+            "tool_use_prompt",
             c.get(Key::GeminiToolUse).or(c.get(Key::InteractionToolUse)),
         ),
         ("compute_milli", headers.compute_milli),
@@ -193,7 +193,7 @@ fn units(parts: &mut Parts, ledger: &Ledger, headers: &Headers) {
             .iter()
             .filter_map(|(name, count)| Some((*name, (*count)?))),
     );
-    let calls = ["web_searches", "file_searches", "code_runs", "image_calls"];
+    let calls = ["web_search", "file_search", "code_run", "image_generation"];
     for (name, count) in calls.iter().zip(ledger.output_calls) {
         if count > 0 && !parts.extra.iter().any(|(known, _)| known == name) {
             parts.extra.push((name, count));
@@ -202,10 +202,10 @@ fn units(parts: &mut Parts, ledger: &Ledger, headers: &Headers) {
     if ledger.passes.advisor {
         parts
             .extra
-            .push(("advisor_input_tokens", ledger.passes.advisor_input));
+            .push(("advisor_input", ledger.passes.advisor_input));
         parts
             .extra
-            .push(("advisor_output_tokens", ledger.passes.advisor_output));
+            .push(("advisor_output", ledger.passes.advisor_output));
     }
 }
 

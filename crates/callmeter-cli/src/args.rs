@@ -1,5 +1,6 @@
 //! The arguments, as they are typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     },
     /// Price calls from standard input, a line of JSON each
     Price(PriceArgs),
+    /// Read recorded exchanges with providers from standard input, a line of JSON each
+    Inspect(InspectArgs),
     /// Check home, spool and store, and say what to do
     Doctor,
     /// The settings and where each comes from
@@ -164,6 +167,19 @@ pub(crate) struct PriceArgs {
     /// Read lines of JSON and print one for each
     #[arg(long, required = true)]
     pub(crate) jsonl: bool,
+    /// market, legacy, or the file of a book
+    #[arg(long, default_value = "market", value_name = "BOOK")]
+    pub(crate) book: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// Read lines of JSON and print one for each
+    #[arg(long, required = true)]
+    pub(crate) jsonl: bool,
+    /// Feed the body to the reader in pieces of this many bytes: the answer is the same
+    #[arg(long, value_name = "N")]
+    pub(crate) chunk: Option<NonZeroUsize>,
     /// market, legacy, or the file of a book
     #[arg(long, default_value = "market", value_name = "BOOK")]
     pub(crate) book: String,

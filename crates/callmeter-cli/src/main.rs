@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod demo;
 mod failure;
+mod filter;
 mod log;
 mod print;
 mod span;

@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod inspect;
 pub(crate) mod price;
 pub(crate) mod report;
 pub(crate) mod show;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &command {
         Some(Command::Version) => return version::run(&global),
         Some(Command::Price(args)) => return price::run(args),
+        Some(Command::Inspect(args)) => return inspect::run(args),
         Some(Command::Demo(args)) => return demo::run(args, &global),
         Some(Command::Config {
             command: ConfigCommand::Show,

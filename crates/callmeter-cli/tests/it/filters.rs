@@ -1,21 +1,11 @@
 //! `callmeter price --jsonl`: a line in, a line out, in order.
 
-use std::io::Write;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use crate::support::Place;
 
 fn price(args: &[&str], input: &[u8]) -> Output {
-    let place = Place::new();
-    let mut child = place
-        .command(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    child.wait_with_output().unwrap()
+    Place::new().fed(args, input)
 }
 
 #[test]

@@ -4,5 +4,6 @@
 mod demo;
 mod errors;
 mod filters;
+mod inspect;
 mod looks;
 mod support;

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_date_of_an_answer_is_read_in_the_one_form_that_http_has() {
         let at = http_date("Wed, 19 Aug 2026 14:34:18 GMT").unwrap();
-        assert_eq!(at.to_string(), "2026-08-19T14:34:18Z");
+        assert_eq!(at.to_string(), "2026-08-19T14:34:18.000000Z");
         for text in [
             "",
             "2026-08-19",

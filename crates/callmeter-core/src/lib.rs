@@ -21,6 +21,7 @@ mod codec;
 mod conservation;
 mod count;
 mod env;
+mod field_value;
 mod flags;
 mod hash;
 mod id;

@@ -12,74 +12,74 @@ use std::collections::BTreeMap;
 use crate::merge::Part;
 use crate::{
     Billing, CallId, CostSource, ErrorKind, Flags, Layer, MAX_COUNT, MAX_DURATION_US, Meta,
-    Operation, PicoUsd, PriceMatch, Status, Timestamp, UnpricedReason, Usage,
+    Operation, PicoUsd, PriceMatch, Status, Timestamp, UnpricedReason, Usage, clean_text,
 };
 
 /// Calls `$then!` with the table: number, variant, name, path in the record, limit in characters
-/// (0 = none), owner.
+/// (0 = none), owner, what it is for.
 macro_rules! for_each_field {
     ($then:ident) => {
         $then! {
-            1 SourceId "source_id" (source_id) 256 Outer,
-            2 ParentId "parent_id" (parent_id) 0 Outer,
-            3 ChainId "chain_id" (chain_id) 0 Outer,
-            4 Attempt "attempt" (attempt) 0 Outer,
-            5 RequestId "request_id" (request_id) 128 Outer,
-            6 ResponseId "response_id" (response_id) 128 Wire,
-            7 ProviderRequestId "provider_request_id" (provider_request_id) 128 Wire,
-            8 TraceId "trace_id" (trace_id) 64 Outer,
-            9 SpanId "span_id" (span_id) 32 Outer,
-            10 SessionHash "session_hash" (session_hash) 64 Outer,
-            11 UserHash "user_hash" (user_hash) 64 Outer,
-            12 Project "project" (project) 64 Outer,
-            13 Team "team" (team) 64 Outer,
-            14 CostCenter "cost_center" (cost_center) 64 Outer,
-            15 Service "service" (service) 64 Outer,
-            16 Environment "environment" (environment) 64 Outer,
-            17 Billing "billing" (billing) 0 Outer,
-            18 Caller "caller" (caller) 64 Outer,
-            19 CallSite "call_site" (call_site) 160 Outer,
-            20 HostName "host_name" (host_name) 128 Outer,
-            21 Sdk "sdk" (sdk) 64 Outer,
-            22 Operation "operation" (operation) 0 Wire,
-            23 Streaming "streaming" (streaming) 0 Wire,
-            24 StreamComplete "stream_complete" (stream_complete) 0 Wire,
-            25 Provider "provider" (provider) 32 Outer,
-            26 Host "host" (host) 128 Wire,
-            27 Region "region" (region) 64 Wire,
-            28 ServiceTier "service_tier" (service_tier) 32 Wire,
-            29 ModelRequested "model_requested" (model_requested) 128 Outer,
-            30 Model "model" (model) 128 Wire,
-            31 DurationUs "duration_us" (duration_us) 0 Outcome,
-            32 TtftUs "ttft_us" (ttft_us) 0 Wire,
-            33 InputTokens "input_tokens" (usage.input_tokens) 0 Usage,
-            34 OutputTokens "output_tokens" (usage.output_tokens) 0 Usage,
-            35 CacheReadTokens "cache_read_tokens" (usage.cache_read_tokens) 0 Usage,
-            36 CacheWriteTokens "cache_write_tokens" (usage.cache_write_tokens) 0 Usage,
-            37 CacheWrite5mTokens "cache_write_5m_tokens" (usage.cache_write_5m_tokens) 0 Usage,
-            38 CacheWrite1hTokens "cache_write_1h_tokens" (usage.cache_write_1h_tokens) 0 Usage,
-            39 CacheWrite24hTokens "cache_write_24h_tokens" (usage.cache_write_24h_tokens) 0 Usage,
-            40 ReasoningTokens "reasoning_tokens" (usage.reasoning_tokens) 0 Usage,
-            41 AudioInputTokens "audio_input_tokens" (usage.audio_input_tokens) 0 Usage,
-            42 AudioOutputTokens "audio_output_tokens" (usage.audio_output_tokens) 0 Usage,
-            43 ImageInputTokens "image_input_tokens" (usage.image_input_tokens) 0 Usage,
-            44 ImageOutputTokens "image_output_tokens" (usage.image_output_tokens) 0 Usage,
-            45 VideoInputTokens "video_input_tokens" (usage.video_input_tokens) 0 Usage,
-            46 UsageExtra "usage_extra" (usage.usage_extra) 64 Usage,
-            47 UsageRule "usage_rule" (usage.usage_rule) 64 Usage,
-            48 UsageSource "usage_source" (usage.usage_source) 0 Usage,
-            49 Status "status" (status) 16 Outcome,
-            50 ErrorKind "error_kind" (error_kind) 0 Outcome,
-            51 HttpStatus "http_status" (http_status) 0 Wire,
-            52 FinishReason "finish_reason" (finish_reason) 64 Wire,
-            53 FallbackTo "fallback_to" (fallback_to) 64 Outer,
-            54 CacheHit "cache_hit" (cache_hit) 0 Outer,
-            55 RagHit "rag_hit" (rag_hit) 0 Outer,
-            56 Error "error" (error) 2000 Outcome,
-            57 ErrorDetail "error_detail" (error_detail) 256 Outcome,
-            58 Flags "flags" (flags) 0 Union,
-            59 Meta "meta" (meta) 0 Outer,
-            60 ReportedCost "reported_cost_picousd" (reported_cost) 0 Wire,
+            1 SourceId "source_id" (source_id) 256 Outer "The id in the system that the record came from.",
+            2 ParentId "parent_id" (parent_id) 0 Outer "The call that this one was made within.",
+            3 ChainId "chain_id" (chain_id) 0 Outer "The first of the calls that were tries of one request.",
+            4 Attempt "attempt" (attempt) 0 Outer "Which try of its chain, from 1.",
+            5 RequestId "request_id" (request_id) 128 Outer "The host's own request id.",
+            6 ResponseId "response_id" (response_id) 128 Wire "The id in the response's body.",
+            7 ProviderRequestId "provider_request_id" (provider_request_id) 128 Wire "The request id in the provider's headers.",
+            8 TraceId "trace_id" (trace_id) 64 Outer "The W3C trace id, in hex.",
+            9 SpanId "span_id" (span_id) 32 Outer "The W3C span id, in hex.",
+            10 SessionHash "session_hash" (session_hash) 64 Outer "A keyed hash of the session.",
+            11 UserHash "user_hash" (user_hash) 64 Outer "A keyed hash of the user.",
+            12 Project "project" (project) 64 Outer "The project.",
+            13 Team "team" (team) 64 Outer "The team.",
+            14 CostCenter "cost_center" (cost_center) 64 Outer "The cost centre.",
+            15 Service "service" (service) 64 Outer "The service, in the sense of OpenTelemetry's `service.name`.",
+            16 Environment "environment" (environment) 64 Outer "The deployment environment.",
+            17 Billing "billing" (billing) 0 Outer "How the call is paid for.",
+            18 Caller "caller" (caller) 64 Outer "Which call site or feature called.",
+            19 CallSite "call_site" (call_site) 160 Outer "File and line of the call, relative to the package root; at most 160 bytes, of which the end is kept.",
+            20 HostName "host_name" (host_name) 128 Outer "The machine.",
+            21 Sdk "sdk" (sdk) 64 Outer "What recorded it, with its version.",
+            22 Operation "operation" (operation) 0 Wire "What the model was asked to do.",
+            23 Streaming "streaming" (streaming) 0 Wire "Whether the response was a stream.",
+            24 StreamComplete "stream_complete" (stream_complete) 0 Wire "Whether the stream reached its end.",
+            25 Provider "provider" (provider) 32 Outer "Who answered.",
+            26 Host "host" (host) 128 Wire "The host that answered.",
+            27 Region "region" (region) 64 Wire "The provider's region.",
+            28 ServiceTier "service_tier" (service_tier) 32 Wire "The service tier that the response named.",
+            29 ModelRequested "model_requested" (model_requested) 128 Outer "The model that was asked for.",
+            30 Model "model" (model) 128 Wire "The model that answered.",
+            31 DurationUs "duration_us" (duration_us) 0 Outcome "How long it took, in microseconds, by a monotonic clock; at most ten years.",
+            32 TtftUs "ttft_us" (ttft_us) 0 Wire "The time to the first token, in microseconds.",
+            33 InputTokens "input_tokens" (usage.input_tokens) 0 Usage "All that the model read, cached parts included.",
+            34 OutputTokens "output_tokens" (usage.output_tokens) 0 Usage "All that the model wrote, reasoning included.",
+            35 CacheReadTokens "cache_read_tokens" (usage.cache_read_tokens) 0 Usage "Input served from the provider's cache.",
+            36 CacheWriteTokens "cache_write_tokens" (usage.cache_write_tokens) 0 Usage "Input written to the provider's cache, of any lifetime.",
+            37 CacheWrite5mTokens "cache_write_5m_tokens" (usage.cache_write_5m_tokens) 0 Usage "Input written to a cache of five minutes.",
+            38 CacheWrite1hTokens "cache_write_1h_tokens" (usage.cache_write_1h_tokens) 0 Usage "Input written to a cache of one hour.",
+            39 CacheWrite24hTokens "cache_write_24h_tokens" (usage.cache_write_24h_tokens) 0 Usage "Input written to a cache of one day.",
+            40 ReasoningTokens "reasoning_tokens" (usage.reasoning_tokens) 0 Usage "Output that was reasoning.",
+            41 AudioInputTokens "audio_input_tokens" (usage.audio_input_tokens) 0 Usage "Input that was audio.",
+            42 AudioOutputTokens "audio_output_tokens" (usage.audio_output_tokens) 0 Usage "Output that was audio.",
+            43 ImageInputTokens "image_input_tokens" (usage.image_input_tokens) 0 Usage "Input that was images.",
+            44 ImageOutputTokens "image_output_tokens" (usage.image_output_tokens) 0 Usage "Output that was images.",
+            45 VideoInputTokens "video_input_tokens" (usage.video_input_tokens) 0 Usage "Input that was video.",
+            46 UsageExtra "usage_extra" (usage.usage_extra) 64 Usage "Other billed units by name, such as searches, seconds, images; one that comes in fractions is in thousandths, its name ends in `_milli`.",
+            47 UsageRule "usage_rule" (usage.usage_rule) 64 Usage "How the counts were combined, by the reader's name for it.",
+            48 UsageSource "usage_source" (usage.usage_source) 0 Usage "Where the counts come from.",
+            49 Status "status" (status) 16 Outcome "How it ended: `ok`, `error`, `fallback`, `cancelled`, `aborted`, or the caller's own word.",
+            50 ErrorKind "error_kind" (error_kind) 0 Outcome "Why it failed.",
+            51 HttpStatus "http_status" (http_status) 0 Wire "The HTTP status.",
+            52 FinishReason "finish_reason" (finish_reason) 64 Wire "Why the model stopped, in the provider's word.",
+            53 FallbackTo "fallback_to" (fallback_to) 64 Outer "Who took over.",
+            54 CacheHit "cache_hit" (cache_hit) 0 Outer "Whether the host answered from its cache.",
+            55 RagHit "rag_hit" (rag_hit) 0 Outer "Whether retrieved documents were used.",
+            56 Error "error" (error) 2000 Outcome "The error, as far as the error policy allows: the name of its type.",
+            57 ErrorDetail "error_detail" (error_detail) 256 Outcome "The provider's code or type of the error.",
+            58 Flags "flags" (flags) 0 Union "Marks: what a reader of the row should know that is no outcome of the call.",
+            59 Meta "meta" (meta) 0 Outer "The host's own keys: 32 keys, 4 KiB, texts of 256 characters, lists of 16, one level deep.",
+            60 ReportedCost "reported_cost_picousd" (reported_cost) 0 Wire "The cost that the provider stated in its response.",
         }
     };
 }
@@ -288,15 +288,18 @@ impl CallRecord {
     /// Brings every field within its limits: texts cut on a character boundary and made printable,
     /// counts and durations that no call has dropped. What was changed is marked in `flags`.
     pub fn bound(&mut self) {
-        let cut = self.bound_texts();
+        // Before the texts, whose ends are cut: of a path the end, with the line, tells most.
+        let mut cut = false;
+        if let Some(site) = &mut self.call_site
+            && (site.len() > MAX_CALL_SITE_BYTES || site.chars().any(char::is_control))
+        {
+            let clean = clean_text(site, usize::MAX).0.into_owned();
+            cut = clean.len() > MAX_CALL_SITE_BYTES;
+            *site = tail_of(&clean, MAX_CALL_SITE_BYTES).to_owned();
+        }
+        cut |= self.bound_texts();
         if cut {
             self.flags.insert(Flags::CUT);
-        }
-        if self.call_site.as_ref().is_some_and(|site| site.len() > 160) {
-            self.call_site = self
-                .call_site
-                .take()
-                .map(|site| tail_of(&site, 160).to_owned());
         }
         let usage = &mut self.usage;
         for count in [
@@ -341,7 +344,10 @@ impl CallRecord {
     }
 }
 
-/// The last `max` bytes of `text`, from a character boundary on: of a path the end tells most.
+/// The longest `call_site`, in bytes.
+const MAX_CALL_SITE_BYTES: usize = 160;
+
+/// The last `max` bytes of `text`, from a character boundary on.
 fn tail_of(text: &str, max: usize) -> &str {
     let mut from = text.len().saturating_sub(max);
     while !text.is_char_boundary(from) {
@@ -387,11 +393,12 @@ pub enum Owner {
 }
 
 macro_rules! define_fields {
-    ($($tag:literal $variant:ident $name:literal ($($path:tt)+) $limit:literal $owner:ident,)+) => {
+    ($($tag:literal $variant:ident $name:literal ($($path:tt)+) $limit:literal $owner:ident
+        $purpose:literal,)+) => {
         /// A field of the record, by its number in the encoding.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Field { $(#[doc = concat!("`", $name, "`")] $variant = $tag,)+ }
+        pub enum Field { $(#[doc = concat!("`", $name, "`: ", $purpose)] $variant = $tag,)+ }
 
         impl Field {
             /// Every field, in the order of the encoding.
@@ -408,12 +415,15 @@ macro_rules! define_fields {
 
             /// Who decides about it when records merge.
             pub const fn owner(self) -> Owner { match self { $(Self::$variant => Owner::$owner,)+ } }
+
+            /// What it is for, in a sentence; units where it has one.
+            pub const fn purpose(self) -> &'static str { match self { $(Self::$variant => $purpose,)+ } }
         }
 
         impl CallRecord {
             fn bound_texts(&mut self) -> bool {
                 let mut cut = false;
-                $(cut |= crate::codec::FieldValue::bound(&mut self.$($path)+, $limit);)+
+                $(cut |= crate::field_value::FieldValue::bound(&mut self.$($path)+, $limit);)+
                 cut
             }
         }

@@ -60,6 +60,16 @@ mod sinks;
 mod spool;
 mod worker;
 
+/// The README's examples, run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+/// The guide's examples, compiled and, where they need no recorder of the process, run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/rust.md")]
+struct Guide;
+
 use std::panic::Location;
 
 pub use callmeter_core::{

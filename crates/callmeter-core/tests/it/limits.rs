@@ -48,3 +48,14 @@ fn what_was_cut_or_dropped_is_marked() {
         )
     );
 }
+
+#[test]
+fn a_long_call_site_keeps_its_line() {
+    let mut record = CallRecord::new(CallId::new(Timestamp::EPOCH, 1), Layer::Guard, 0);
+    let site = format!("src/{}callers.rs:1234", "tiefer/größer/".repeat(20));
+    record.call_site = Some(site.clone());
+    record.bound();
+    let kept = record.call_site.unwrap();
+    assert!(kept.len() <= 160 && site.ends_with(&kept), "{kept}");
+    assert!(record.flags.contains(Flags::CUT));
+}

@@ -75,6 +75,11 @@ impl Block<'_> {
         self.0[block::CLAIM].fetch_or(slots & FREE_BITS, Ordering::Release);
     }
 
+    /// Takes all free slots for good: the ones it took, a bit each.
+    pub(crate) fn take_free(&self) -> u64 {
+        self.0[block::CLAIM].fetch_and(!FREE_BITS, Ordering::AcqRel) & FREE_BITS
+    }
+
     /// The slots that are taken, a bit each.
     pub(crate) fn taken(&self) -> u64 {
         !self.0[block::CLAIM].load(Ordering::Relaxed) & FREE_BITS

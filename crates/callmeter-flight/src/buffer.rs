@@ -180,6 +180,12 @@ impl FlightBuffer {
         Ok((buffer, passed_over))
     }
 
+    /// Tells it from the other buffers that this process and its ancestors made; never 0.
+    #[inline]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Where it lies, and what it survives.
     pub fn place(&self) -> &Place {
         &self.place
@@ -244,6 +250,13 @@ impl FlightBuffer {
         {
             word.fetch_add(count, Ordering::Relaxed);
         }
+    }
+
+    /// How many calls found no free slot so far. Cheaper than [`standing`](Self::standing).
+    pub fn full(&self) -> u64 {
+        self.blocks().fold(0, |sum, block| {
+            sum.saturating_add(block.0[crate::layout::block::DROPPED].load(Ordering::Relaxed))
+        })
     }
 
     /// How many calls are where; while calls are being made, some are `moving`.
@@ -373,9 +386,17 @@ impl FlightBuffer {
 impl Drop for FlightBuffer {
     /// Removes the file when nothing is left in it; else it stays, for whoever adopts it.
     fn drop(&mut self) {
+        if self.is_ours() && self.blocks().all(|block| block.taken() == 0) {
+            self.unlink();
+        }
+    }
+}
+
+impl FlightBuffer {
+    /// Removes the file while its path still names it.
+    pub(crate) fn unlink(&self) {
         if let Some(file) = &self.file
             && self.is_ours()
-            && self.blocks().all(|block| block.taken() == 0)
             && file.is_linked()
         {
             file::remove(&file.path);
@@ -412,7 +433,7 @@ fn next_id() -> u64 {
 fn random() -> [u64; 2] {
     let mut bytes = [0_u8; 16];
     // Without randomness the name is still of this process and moment; the key need not be secret.
-    if getrandom::fill(&mut bytes).is_err() {
+    if !crate::random::fill_random(&mut bytes) {
         bytes = u128::from(std::process::id())
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .to_le_bytes();

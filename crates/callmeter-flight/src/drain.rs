@@ -19,6 +19,9 @@ use crate::layout::{BLOCK_SLOTS, block, header, slot};
 use crate::read::{Found, Reader};
 use crate::slot::{State, set_state, state_of};
 
+/// Every slot of a block.
+const ALL_SLOTS: u64 = (1 << BLOCK_SLOTS) - 1;
+
 /// The one who empties a buffer.
 #[derive(Debug)]
 pub struct Drainer {
@@ -40,6 +43,8 @@ struct Pending {
     torn: u64,
     /// The last round ended before this block was through.
     again: bool,
+    /// Free slots that nobody may take any more, a bit each.
+    retired: u64,
 }
 
 impl FlightBuffer {
@@ -93,7 +98,7 @@ impl Drainer {
                 continue;
             }
             pending.again = false;
-            let mut unseen = line.taken() & !pending.taken;
+            let mut unseen = line.taken() & !pending.taken & !pending.retired;
             while unseen != 0 {
                 let bit = unseen.trailing_zeros() as usize;
                 let at = index.saturating_mul(BLOCK_SLOTS).saturating_add(bit);
@@ -158,6 +163,28 @@ impl Drainer {
         }
         self.handed_out = 0;
         self.buffer.tell_freed();
+    }
+
+    /// Ends the buffer: from now on no slot of it can be taken. Says whether it is over, that is, no slot
+    /// was in use; then the file is removed. Else some call is in flight or waits to be drained, and
+    /// this is to be asked again later; should the process die before, the file is adopted.
+    ///
+    /// In a forked child it is over: the buffer is the parent's.
+    pub fn retire(&mut self) -> bool {
+        if !self.buffer.is_ours() {
+            return true;
+        }
+        let mut in_use = false;
+        for (index, pending) in self.blocks.iter_mut().enumerate() {
+            if let Some(line) = self.buffer.block(index) {
+                pending.retired |= line.take_free();
+                in_use |= pending.retired != ALL_SLOTS;
+            }
+        }
+        if !in_use {
+            self.buffer.unlink();
+        }
+        !in_use
     }
 
     /// Forgets what was handed out: the same calls are drained again.

@@ -18,15 +18,20 @@ static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 static STAMPS: AtomicU64 = AtomicU64::new(0);
 
 /// The right to use what a process made, in that process alone.
+///
+/// ```
+/// let here = callmeter_flight::Process::current();
+/// assert!(here.is_current(), "and false in a child that is forked from here on");
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Process {
+pub struct Process {
     page: Option<&'static AtomicU64>,
     stamp: u64,
 }
 
 impl Process {
     /// The process that runs now.
-    pub(crate) fn current() -> Self {
+    pub fn current() -> Self {
         let page = page();
         let stamp = page.map_or_else(by_id, |page| match page.load(Ordering::Relaxed) {
             0 => {
@@ -43,7 +48,7 @@ impl Process {
 
     /// Whether it is still this process that runs. One load.
     #[inline]
-    pub(crate) fn is_current(self) -> bool {
+    pub fn is_current(self) -> bool {
         match self.page {
             Some(page) => page.load(Ordering::Relaxed) == self.stamp,
             None => by_id() == self.stamp,

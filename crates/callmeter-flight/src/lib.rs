@@ -75,6 +75,8 @@ mod owner;
 #[cfg(not(loom))]
 mod place;
 #[cfg(not(loom))]
+mod random;
+#[cfg(not(loom))]
 mod read;
 #[cfg(not(loom))]
 mod record;
@@ -100,10 +102,12 @@ mod exports {
     pub use crate::drain::Drainer;
     pub use crate::error::FlightError;
     pub use crate::fields::{Fields, Value};
+    pub use crate::fork::Process;
     pub use crate::lease::Lease;
     pub use crate::place::{
         Place, PlaceKind, is_in_container, shared_memory_dir, shared_memory_root,
     };
+    pub use crate::random::fill_random;
     pub use crate::record::{FlightSlot, Name, NameRef, Opening, Refused};
     pub use crate::standing::Standing;
     pub use crate::view::{InFlight, Switch};

@@ -30,6 +30,14 @@ pub struct NameRef {
     place: u32,
 }
 
+impl NameRef {
+    /// The [id](FlightBuffer::id) of the buffer that it is of.
+    #[inline]
+    pub const fn buffer_id(self) -> u64 {
+        self.buffer
+    }
+}
+
 /// A recurring name of an opening.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -140,7 +148,9 @@ impl FlightSlot {
         }
     }
 
-    const fn buffer(&self) -> u64 {
+    /// The [id](FlightBuffer::id) of the buffer that it is of.
+    #[inline]
+    pub const fn buffer_id(&self) -> u64 {
         self.word >> 16
     }
 
@@ -301,7 +311,7 @@ impl FlightBuffer {
     /// belongs to the parent, and nothing was written.
     #[inline]
     pub fn finish(&self, call: FlightSlot, outcome: &impl Fields) -> Result<(), Refused> {
-        if !self.is_ours() || call.buffer() != self.id {
+        if !self.is_ours() || call.buffer_id() != self.id {
             return Err(Refused::Forked);
         }
         ThreadHome::with(|home| self.finish_from(home, call, outcome))

@@ -4,15 +4,16 @@
 //! that over the file, that over the defaults.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
 
 use crate::global;
-use crate::pipeline::{Callmeter, PipelineConfig};
+use crate::pipeline::{Callmeter, Plan, SinkSource};
 use crate::recorder::{Privacy, Recorder, Scope};
 use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
+use crate::time::Time;
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
 #[must_use = "a builder does nothing until init() or open()"]
@@ -95,10 +96,11 @@ impl Builder {
     /// # Errors
     /// When the system gives no threads.
     pub fn open(self) -> Result<Callmeter, InitError> {
-        Callmeter::start(self.configure()).map_err(InitError::Threads)
+        let (recorder, enabled) = self.configure();
+        Callmeter::start(recorder, enabled).map_err(InitError::Threads)
     }
 
-    fn configure(self) -> PipelineConfig {
+    fn configure(self) -> (Recorder, bool) {
         let (mut settings, is_readable) = match self.settings {
             Some(settings) => (settings, true),
             None => {
@@ -123,39 +125,42 @@ impl Builder {
             );
         }
         let home = settings.home();
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let (store, make_sink) = match self.sink {
-            Some((name, make)) => (name, Some(make)),
-            None if is_readable => crate::sinks::of_settings(&settings, &home, Arc::clone(&clock)),
-            None => (String::new(), None),
+        let (time, clock): (_, Arc<dyn Clock>) = match self.clock {
+            Some(clock) => (Time::Given(Arc::clone(&clock)), clock),
+            None => (Time::system(), Arc::new(SystemClock)),
+        };
+        let (store, sink) = match self.sink {
+            Some((name, make)) => (name, SinkSource::Given(Arc::new(Mutex::new(make)))),
+            None if is_readable => (
+                settings.store_url(&home).to_string(),
+                SinkSource::Settings(Box::new(settings.clone())),
+            ),
+            None => (String::new(), SinkSource::None),
         };
         let key = settings
             .privacy
             .hash_key
             .clone()
             .unwrap_or_else(|| home.hash_key_or_random());
-        PipelineConfig {
-            recorder: Recorder::new(
-                clock,
-                scope_of(&settings),
-                Privacy {
-                    prompt_hash: settings.privacy.prompt_hash,
-                    key,
-                    meta: settings.privacy.meta.clone(),
-                },
-                settings.registry.clone(),
-            ),
+        let plan = Plan {
             home,
             store,
-            make_sink,
+            sink,
             limits: BatchLimits {
                 rows: settings.shipper.batch_rows,
                 age: settings.shipper.batch_age,
             },
             max_spool_bytes: settings.spool.max_bytes,
             exit_flush: settings.exit_flush,
-            enabled: settings.enabled,
-        }
+        };
+        let privacy = Privacy {
+            prompt_hash: settings.privacy.prompt_hash,
+            key,
+            meta: settings.privacy.meta.clone(),
+        };
+        let scope = scope_of(&settings);
+        let recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        (recorder, settings.enabled)
     }
 }
 

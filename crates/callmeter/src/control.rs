@@ -4,8 +4,12 @@
 //! shipper have come. No lock is held across I/O.
 
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use callmeter_flight::FlightBuffer;
+
+use crate::figures::Figures;
 
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -26,10 +30,10 @@ pub(crate) struct State {
     pub(crate) spooled_seq: i64,
     /// The own spool, once there is one.
     pub(crate) spool: Option<PathBuf>,
-    /// Calls that the worker holds because the spool takes none.
-    pub(crate) held: u64,
-    /// Losses that the spool could not be told of yet.
-    pub(crate) unsaved_dropped: u64,
+    /// The figures of flight buffers that are no more, unless the spool has been told of them.
+    pub(crate) past: Figures,
+    /// The flight buffers of this process that are in use.
+    pub(crate) buffers: Vec<Arc<FlightBuffer>>,
     /// The worker should write the last and end.
     pub(crate) stop_worker: bool,
     /// The shipper should end.

@@ -1,72 +1,59 @@
 //! The recorder of the process: what [`call`](crate::call) and its like work on.
 //!
-//! One relaxed load decides whether there is anything to do; only then the recorder is looked up.
+//! One relaxed load decides whether there is anything to do, and says in which flight buffer.
 
-use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::guard::CallGuard;
 use crate::recorder::Recorder;
+use crate::station::lock_unless_stuck;
 
-static IS_ON: AtomicBool = AtomicBool::new(false);
+/// The id of the buffer that the process's calls are opened in; 0 while nothing is recorded.
+static CURRENT: AtomicU64 = AtomicU64::new(0);
 static WAS_STARTED: AtomicBool = AtomicBool::new(false);
 static WAS_WARNED: AtomicBool = AtomicBool::new(false);
-static RECORDER: RwLock<Option<Arc<Recorder>>> = RwLock::new(None);
+static RECORDER: Mutex<Option<Arc<Recorder>>> = Mutex::new(None);
 
 /// Makes `recorder` the process's own; says `false` when there is one already.
 pub(crate) fn install(recorder: &Arc<Recorder>) -> bool {
-    let mut slot = RECORDER.write().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut slot) = lock_unless_stuck(&RECORDER) else {
+        return false;
+    };
     if slot.is_some() {
         return false;
     }
-    IS_ON.store(recorder.is_on(), Ordering::SeqCst);
     *slot = Some(Arc::clone(recorder));
+    recorder.set_process_wide(true);
     WAS_STARTED.store(true, Ordering::SeqCst);
     true
 }
 
 /// Ends the process's recorder if it is this one.
 pub(crate) fn uninstall(recorder: &Arc<Recorder>) {
-    let mut slot = RECORDER.write().unwrap_or_else(PoisonError::into_inner);
-    if slot
-        .as_ref()
-        .is_some_and(|current| Arc::ptr_eq(current, recorder))
+    if let Some(mut slot) = lock_unless_stuck(&RECORDER)
+        && slot
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, recorder))
     {
-        IS_ON.store(false, Ordering::SeqCst);
+        recorder.set_process_wide(false);
         *slot = None;
-    }
-}
-
-/// Tells the switch of the process that a recorder's own has changed.
-pub(crate) fn switch_changed(recorder: &Arc<Recorder>) {
-    let slot = RECORDER.read().unwrap_or_else(PoisonError::into_inner);
-    if slot
-        .as_ref()
-        .is_some_and(|current| Arc::ptr_eq(current, recorder))
-    {
-        IS_ON.store(recorder.is_on(), Ordering::SeqCst);
     }
 }
 
 /// The process's recorder.
 pub(crate) fn recorder() -> Option<Arc<Recorder>> {
-    RECORDER
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    lock_unless_stuck(&RECORDER)?.clone()
 }
 
-pub(crate) fn open(caller: &str, provider: &str, model: &str, site: &Location<'_>) -> CallGuard {
-    match recorder() {
-        Some(recorder) => CallGuard::open(&recorder, caller, provider, model, site),
-        None => CallGuard::off(),
-    }
+/// The buffer that the process's calls are opened in; 0 is off.
+#[inline]
+pub(crate) fn current() -> &'static AtomicU64 {
+    &CURRENT
 }
 
-/// Whether the process records.
-pub(crate) fn is_on() -> bool {
-    IS_ON.load(Ordering::Relaxed)
+/// Sets it; only for the process's recorder.
+pub(crate) fn set_current(id: u64) {
+    CURRENT.store(id, Ordering::SeqCst);
 }
 
 /// Says once that calls are made but nobody called `init`.

@@ -6,42 +6,45 @@
 //!                   └─ dropped           error: panic while unwinding, else unfinished;
 //!                                        cancelled when run() was dropped midway
 //! ```
-//! Every way out makes exactly one row (promise CM-3), and none of them panics, blocks or fails
-//! (CM-1, CM-2). A guard made while recording is off does nothing; one made while it was on finishes as
-//! it was opened (CM-9). Setters are in [`setters`](crate::setters), whole calls in
+//! Every way out makes exactly one row (promise CM-3), which survives the process from the moment that it
+//! returns (CM-4); none of them panics, blocks, fails or, as long as texts are short, allocates (CM-1,
+//! CM-2). A guard made while recording is off does nothing; one made while it was on finishes as it was
+//! opened (CM-9), on any thread. Setters are in [`setters`](crate::setters), whole calls in
 //! [`run`](crate::run).
 
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, CallRecord, ErrorKind, Flags, Layer, Meta, Status, Timestamp};
+use callmeter_core::{CallId, ErrorKind, Field, Flags};
+use callmeter_flight::{FlightSlot, Refused};
 
+use crate::late::Late;
+use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
+use crate::station;
 
 /// One call in flight. Made by [`call`](crate::call).
 #[must_use = "a guard that is dropped at once records an unfinished call"]
 #[derive(Debug)]
 pub struct CallGuard {
-    pub(crate) open: Option<Box<OpenCall>>,
+    pub(crate) open: Option<OpenCall>,
 }
 
-/// What is known of a call in flight.
+/// A call in flight: its slot in the flight buffer, and what is told of it meanwhile.
 pub(crate) struct OpenCall {
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) record: CallRecord,
-    pub(crate) meta: Meta,
-    pub(crate) error_text: Option<String>,
+    pub(crate) slot: FlightSlot,
+    call_id: CallId,
+    opened_ns: u64,
     pub(crate) on_drop: DropKind,
-    pub(crate) opened_ns: u64,
+    pub(crate) late: Late,
 }
 
 impl std::fmt::Debug for OpenCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenCall")
-            .field("call_id", &self.record.call_id)
-            .field("caller", &self.record.caller)
+            .field("call_id", &self.call_id)
             .finish_non_exhaustive()
     }
 }
@@ -61,40 +64,34 @@ impl CallGuard {
         Self { open: None }
     }
 
+    /// Opens a guard in the buffer whose id `current` says; 0 is off.
+    #[inline]
     pub(crate) fn open(
-        recorder: &Arc<Recorder>,
-        caller: &str,
-        provider: &str,
-        model: &str,
-        site: &Location<'_>,
+        current: &AtomicU64,
+        names: (&str, &str, &str),
+        site: &'static Location<'static>,
     ) -> Self {
-        let started_at = recorder.clock.now();
-        let opened_ns = recorder.clock.monotonic_ns();
-        // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
-        let id = crate::identity::new_call_id(started_at.max(Timestamp::EPOCH));
-        let mut record = CallRecord::new(id, Layer::Guard, 0);
-        recorder.scope.stamp(&mut record);
-        record.caller = some_text(caller);
-        record.provider = some_text(provider);
-        record.model_requested = some_text(model);
-        record.model.clone_from(&record.model_requested);
-        record.call_site = Some(call_site(site));
-        recorder.meet_caller(&mut record);
-        Self {
-            open: Some(Box::new(OpenCall {
-                recorder: Arc::clone(recorder),
-                record,
-                meta: Meta::default(),
-                error_text: None,
-                on_drop: DropKind::Unfinished,
-                opened_ns,
-            })),
+        // A buffer may be replaced in between, and a forked child makes one of its own.
+        for _ in 0..4 {
+            let id = current.load(Ordering::Relaxed);
+            if id == 0 {
+                break;
+            }
+            match station::with(id, |station| station.open(names, site)) {
+                Some(Ok(open)) => return Self { open: Some(open) },
+                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
+                // Counted in the buffer.
+                Some(Err(_)) => break,
+                None => {}
+            }
         }
+        Self::off()
     }
 
-    /// The call's id, to be given to a call within or after it; `None` while recording is off.
+    /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
+    /// recording is off, or the flight buffer was full.
     pub fn id(&self) -> Option<CallId> {
-        self.open.as_ref().map(|open| open.record.call_id)
+        self.open.as_ref().map(|open| open.call_id)
     }
 
     /// Ends the call: `ok`, unless a setter gave it another status.
@@ -126,9 +123,10 @@ impl CallGuard {
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
         if let Some(mut open) = self.open.take() {
-            open.record
-                .error
-                .get_or_insert_with(|| short_type_name::<E>());
+            if !open.late.has_text(Field::Error) {
+                let name = TypeName::of::<E>();
+                open.late.put_text(Field::Error, name.as_str());
+            }
             open.settle(Some(report));
         }
     }
@@ -156,79 +154,109 @@ impl Drop for CallGuard {
 }
 
 impl OpenCall {
-    /// Makes the row and hands it over.
-    fn settle(mut self: Box<Self>, failure: Option<ErrorReport>) {
-        let elapsed_ns = self
-            .recorder
-            .clock
-            .monotonic_ns()
-            .saturating_sub(self.opened_ns);
-        let record = &mut self.record;
-        record.duration_us = Some(elapsed_ns / 1_000);
+    #[inline]
+    pub(crate) fn new(slot: FlightSlot, call_id: CallId, opened_ns: u64) -> Self {
+        Self {
+            slot,
+            call_id,
+            opened_ns,
+            on_drop: DropKind::Unfinished,
+            late: Late::default(),
+        }
+    }
+
+    /// Does something with the recorder; `None` when it is no more.
+    pub(crate) fn with_recorder<T>(&self, action: impl FnOnce(&Recorder) -> T) -> Option<T> {
+        station::with(self.slot.buffer_id(), |station| action(&station.recorder))
+    }
+
+    /// How long the call has been open.
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        self.with_recorder(|recorder| recorder.time.ns())
+            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
+    }
+
+    /// Ends the call.
+    #[inline]
+    fn settle(mut self, failure: Option<ErrorReport>) {
         if let Some(report) = failure {
-            record.status = Some(if report.kind == ErrorKind::Cancelled {
-                Status::Cancelled
-            } else {
-                Status::Error
-            });
-            // What the caller said of the error before is the better word, unless it is only that
-            // there was one.
-            if record.error_kind.is_none() {
-                record.error_kind = Some(report.kind);
-            }
-            record.http_status = report.http_status.or(record.http_status);
-            record.error_detail = report.code.or(record.error_detail.take());
+            self.note(report);
         }
-        if record.status.is_none() {
-            record.status = Some(Status::Ok);
+        let Self {
+            slot,
+            opened_ns,
+            late,
+            ..
+        } = self;
+        station::with(slot.buffer_id(), |station| {
+            let elapsed_ns = station.recorder.time.ns().saturating_sub(opened_ns);
+            station.finish(slot, &late.ended(elapsed_ns / 1_000));
+        });
+    }
+
+    #[cold]
+    fn note(&mut self, report: ErrorReport) {
+        let late = &mut self.late;
+        late.fail(report.kind);
+        // What the caller said of the error before is the better word, unless it is only that there was
+        // one.
+        late.error_kind = late.error_kind.or(Some(report.kind));
+        late.http_status = report.http_status.or(late.http_status);
+        if let Some(code) = &report.code {
+            late.put_text(Field::ErrorDetail, code);
         }
-        if !self.meta.is_empty() {
-            record.meta = Some(std::mem::take(&mut self.meta));
-        }
-        record.bound();
-        self.recorder.hand_over(self.record);
     }
 
     pub(crate) fn flag(&mut self, flag: Flags) {
-        self.record.flags.insert(flag);
+        self.late.flags.insert(flag);
     }
 }
 
-/// The name of a type without the paths of its modules, at most 256 characters.
-pub(crate) fn short_type_name<E: ?Sized>() -> String {
-    let full = std::any::type_name::<E>();
-    let mut short = String::with_capacity(full.len());
-    let mut word = String::new();
-    for c in full.chars() {
-        if c.is_alphanumeric() || c == '_' || c == ':' {
-            word.push(c);
-        } else {
-            short.push_str(word.rsplit("::").next().unwrap_or_default());
-            word.clear();
-            short.push(c);
+/// The name of a type without the paths of its modules, at most 256 bytes.
+pub(crate) struct TypeName {
+    bytes: [u8; Self::ROOM],
+    len: usize,
+}
+
+impl TypeName {
+    const ROOM: usize = 256;
+
+    pub(crate) fn of<E: ?Sized>() -> Self {
+        let mut name = Self {
+            bytes: [0; Self::ROOM],
+            len: 0,
+        };
+        let mut word_start = 0;
+        for c in std::any::type_name::<E>().chars() {
+            if c == ':' {
+                name.len = word_start;
+                continue;
+            }
+            if !name.push(c) {
+                break;
+            }
+            if !c.is_alphanumeric() && c != '_' {
+                word_start = name.len;
+            }
         }
+        name
     }
-    short.push_str(word.rsplit("::").next().unwrap_or_default());
-    callmeter_core::clean_text(&short, 256).0.into_owned()
-}
 
-fn some_text(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
-}
+    /// Appends a character; says `false` where there is no room.
+    fn push(&mut self, c: char) -> bool {
+        let end = self.len.saturating_add(c.len_utf8());
+        let Some(place) = self.bytes.get_mut(self.len..end) else {
+            return false;
+        };
+        c.encode_utf8(place);
+        self.len = end;
+        true
+    }
 
-/// File and line relative to the package root.
-fn call_site(site: &Location<'_>) -> String {
-    let file = site.file();
-    let from = ["src/", "tests/", "examples/", "benches/"]
-        .iter()
-        .filter_map(|root| {
-            let at = file.rfind(root)?;
-            let before = file.get(..at)?;
-            (before.is_empty() || before.ends_with('/')).then_some(at)
-        })
-        .min()
-        .unwrap_or(0);
-    format!("{}:{}", file.get(from..).unwrap_or(file), site.line())
+    pub(crate) fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -237,11 +265,15 @@ mod tests {
 
     #[test]
     fn a_type_s_name_loses_its_paths_and_keeps_its_shape() {
-        assert_eq!(short_type_name::<std::io::Error>(), "Error");
+        assert_eq!(TypeName::of::<std::io::Error>().as_str(), "Error");
         assert_eq!(
-            short_type_name::<Box<dyn std::error::Error>>(),
+            TypeName::of::<Box<dyn std::error::Error>>().as_str(),
             "Box<dyn Error>"
         );
-        assert_eq!(short_type_name::<str>(), "str");
+        assert_eq!(
+            TypeName::of::<(Vec<std::fmt::Error>, [u8; 4])>().as_str(),
+            "(Vec<Error>, [u8; 4])"
+        );
+        assert_eq!(TypeName::of::<str>().as_str(), "str");
     }
 }

@@ -1,7 +1,7 @@
 //! New call ids without a lock: a generator for each thread, seeded by the operating system.
 //!
 //! A shared generator costs a process-wide lock; this one is a splitmix64 sequence whose start *and*
-//! step are random, so that two threads never walk the same sequence.
+//! step are random, so that two threads never walk the same sequence. A forked child begins anew.
 
 use std::cell::Cell;
 
@@ -14,6 +14,11 @@ thread_local! {
 /// The id of a call that starts now.
 pub(crate) fn new_call_id(started_at: Timestamp) -> CallId {
     CallId::new(started_at, next_random(started_at))
+}
+
+/// Forgets this thread's sequence: in a forked child it is the parent's as well.
+pub(crate) fn begin_anew() {
+    let _ = STATE.try_with(|cell| cell.set(None));
 }
 
 fn next_random(now: Timestamp) -> u64 {

@@ -5,8 +5,8 @@
 //!
 //! - a [`CallGuard`] surrounds one call. [`call`] opens it, setters tell it what happens, and every way
 //!   out, an early return and a panic included, makes exactly one row;
-//! - [`Callmeter`] is the running recorder behind the guards: a spool on disk that outlives the process,
-//!   and a shipper that takes rows to the store;
+//! - [`Callmeter`] is the running recorder behind the guards: a flight buffer in shared memory, which a kill
+//!   of the process does not take along, a spool on disk, and a shipper that takes rows to the store;
 //! - [`settings`] say where rows go and what they may keep.
 //!
 //! ```
@@ -41,15 +41,18 @@ pub mod __private;
 mod backoff;
 mod builder;
 mod control;
+mod figures;
 mod global;
 mod guard;
-mod handoff;
 mod home;
 mod identity;
+mod late;
 mod ledger;
-mod lock;
+mod notes;
 mod pipeline;
-mod random;
+mod random {
+    pub(crate) use callmeter_flight::fill_random as fill;
+}
 mod recorder;
 mod report;
 mod run;
@@ -57,7 +60,11 @@ mod setters;
 pub mod settings;
 mod shipper;
 mod sinks;
+mod site;
 mod spool;
+mod station;
+mod time;
+mod warned;
 mod worker;
 
 /// The README's examples, run as doctests.
@@ -71,6 +78,7 @@ struct Readme;
 struct Guide;
 
 use std::panic::Location;
+use std::sync::atomic::Ordering;
 
 pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
@@ -114,23 +122,19 @@ pub fn call(
     provider: impl AsRef<str>,
     model: impl AsRef<str>,
 ) -> CallGuard {
-    if !global::is_on() {
+    let current = global::current();
+    if current.load(Ordering::Relaxed) == 0 {
         global::warn_if_never_started();
         return CallGuard::off();
     }
-    global::open(
-        caller.as_ref(),
-        provider.as_ref(),
-        model.as_ref(),
-        Location::caller(),
-    )
+    let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
+    CallGuard::open(current, names, Location::caller())
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9).
 pub fn set_enabled(enabled: bool) {
     if let Some(recorder) = global::recorder() {
         recorder.set_wanted(enabled);
-        global::switch_changed(&recorder);
     }
 }
 
@@ -139,6 +143,5 @@ pub fn set_enabled(enabled: bool) {
 pub fn refresh_env() {
     if let Some(recorder) = global::recorder() {
         recorder.set_env_wanted(builder::enabled_by_env(|name| std::env::var(name).ok()));
-        global::switch_changed(&recorder);
     }
 }

@@ -2,37 +2,154 @@
 //!
 //! Owns the two threads. Both are restarted if they panic (promise CM-1); both end within the time that
 //! [`Callmeter::shutdown`] is given, and what is not stored by then waits in the spool for the next
-//! process.
+//! process. A forked child has neither: with its first call it gets a flight buffer, a worker, a spool
+//! and a shipper of its own, and leaves its parent's alone.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use callmeter_core::{CallerEntry, Conservation, UnknownCaller};
+use callmeter_core::{CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, UnknownCaller};
+use callmeter_flight::Process;
 
 use crate::control::Control;
+use crate::figures;
 use crate::global;
 use crate::guard::CallGuard;
 use crate::home::Home;
 use crate::recorder::Recorder;
+use crate::settings::Settings;
 use crate::shipper::{BatchLimits, MakeSink, Shipper};
 use crate::spool::SpoolReader;
+use crate::station::{self, Station, lock_unless_stuck};
 use crate::worker::Worker;
 
 const DEGRADED_EXIT_FLUSH: Duration = Duration::from_millis(50);
 
-/// Everything that a pipeline needs, resolved.
-pub(crate) struct PipelineConfig {
-    pub(crate) recorder: Recorder,
+/// How a recorder's threads are started.
+pub(crate) struct Plan {
     pub(crate) home: Home,
+    /// The store's name, which spools carry.
     pub(crate) store: String,
-    pub(crate) make_sink: Option<MakeSink>,
+    pub(crate) sink: SinkSource,
     pub(crate) limits: BatchLimits,
     pub(crate) max_spool_bytes: u64,
     pub(crate) exit_flush: Duration,
-    pub(crate) enabled: bool,
+}
+
+/// Where sinks come from.
+pub(crate) enum SinkSource {
+    /// Nothing is shipped from here.
+    None,
+    /// The store that the settings name.
+    Settings(Box<Settings>),
+    /// The host's own.
+    Given(Arc<Mutex<MakeSink>>),
+}
+
+impl Plan {
+    fn make_sink(&self, clock: &Arc<dyn Clock>) -> Option<MakeSink> {
+        match &self.sink {
+            SinkSource::None => None,
+            SinkSource::Settings(settings) => Some(crate::sinks::of_settings(
+                settings,
+                &self.home,
+                Arc::clone(clock),
+            )),
+            SinkSource::Given(make) => {
+                let make = Arc::clone(make);
+                Some(Box::new(move || match lock_unless_stuck(&make) {
+                    Some(mut make) => make(),
+                    None => Err(SinkError::new(
+                        SinkErrorKind::Retry,
+                        "the sink was being opened when this process was forked",
+                    )),
+                }))
+            }
+        }
+    }
+}
+
+/// The threads of a recorder, in the process that started them.
+pub(crate) struct Running {
+    process: Process,
+    control: Arc<Control>,
+    worker: JoinHandle<()>,
+    shipper: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Makes a flight buffer and starts the threads.
+    fn start(recorder: &Arc<Recorder>) -> std::io::Result<Self> {
+        let plan = &recorder.plan;
+        let control = Arc::new(Control::default());
+        let (station, drainer, passed_over) =
+            Station::make(recorder).map_err(std::io::Error::other)?;
+        figures::tell_place(&station.buffer, &passed_over);
+        let worker = Worker::new(Arc::clone(recorder), Arc::clone(&control), drainer);
+        let worker = spawn("callmeter-spool", &control, worker, Worker::step)?;
+        let shipper = match plan.make_sink(&recorder.clock) {
+            None => None,
+            Some(make_sink) => {
+                let shipper = Shipper::new(
+                    plan.home.clone(),
+                    plan.store.clone(),
+                    make_sink,
+                    plan.limits,
+                    Arc::clone(&control),
+                    Arc::clone(&recorder.clock),
+                );
+                Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
+            }
+        };
+        recorder.set_buffer(station.buffer.id());
+        Ok(Self {
+            process: Process::current(),
+            control,
+            worker,
+            shipper,
+        })
+    }
+
+    /// Leaves the threads to the process that they belong to.
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// In a forked child that makes its first call in the parent's buffer `id`: starts what records here.
+#[cold]
+pub(crate) fn renew_after_fork(id: u64) {
+    let Some(recorder) = station::with(id, |station| Arc::clone(&station.recorder)) else {
+        return;
+    };
+    let Some(mut running) = lock_unless_stuck(&recorder.running) else {
+        return recorder.set_buffer(0);
+    };
+    if running
+        .as_ref()
+        .is_some_and(|running| running.process.is_current())
+    {
+        // Another thread was faster.
+        return;
+    }
+    crate::identity::begin_anew();
+    if let Some(parents) = running.take() {
+        parents.forget();
+    }
+    match Running::start(&recorder) {
+        Ok(started) => *running = Some(started),
+        Err(error) => {
+            recorder.set_buffer(0);
+            tracing::error!(
+                target: "callmeter",
+                %error,
+                "calls of this forked process are not recorded"
+            );
+        }
+    }
 }
 
 /// A running recorder. Dropping it flushes for at most `exit_flush` and stops it.
@@ -40,11 +157,6 @@ pub(crate) struct PipelineConfig {
 #[derive(Debug)]
 pub struct Callmeter {
     pub(crate) recorder: Arc<Recorder>,
-    control: Arc<Control>,
-    home: Home,
-    exit_flush: Duration,
-    worker: Option<JoinHandle<()>>,
-    shipper: Option<JoinHandle<()>>,
 }
 
 /// What a flush came to.
@@ -56,6 +168,12 @@ pub struct Flush {
 }
 
 impl Flush {
+    /// There was nothing to flush.
+    const NOTHING: Self = Self {
+        spooled: true,
+        stored: true,
+    };
+
     /// Whether the store has answered for every call that was finished before.
     pub const fn is_complete(self) -> bool {
         self.stored
@@ -88,59 +206,25 @@ pub struct Stats {
 }
 
 impl Callmeter {
-    pub(crate) fn start(config: PipelineConfig) -> std::io::Result<Self> {
-        let PipelineConfig {
-            recorder,
-            home,
-            store,
-            make_sink,
-            limits,
-            max_spool_bytes,
-            ..
-        } = config;
-        recorder.set_env_wanted(config.enabled);
+    pub(crate) fn start(recorder: Recorder, enabled: bool) -> std::io::Result<Self> {
+        recorder.set_env_wanted(enabled);
         let recorder = Arc::new(recorder);
-        let control = Arc::new(Control::default());
-        let worker = Worker::new(
-            Arc::clone(&recorder),
-            Arc::clone(&control),
-            home.clone(),
-            store.clone(),
-            max_spool_bytes,
-        );
-        let worker = spawn(
-            "callmeter-spool",
-            Arc::clone(&control),
-            worker,
-            Worker::step,
-        )?;
-        let shipper = match make_sink {
-            None => None,
-            Some(make_sink) => {
-                let shipper = Shipper::new(
-                    home.clone(),
-                    store,
-                    make_sink,
-                    limits,
-                    Arc::clone(&control),
-                    Arc::clone(&recorder.clock),
-                );
-                Some(spawn(
-                    "callmeter-ship",
-                    Arc::clone(&control),
-                    shipper,
-                    Shipper::step,
-                )?)
-            }
-        };
-        Ok(Self {
-            recorder,
-            control,
-            home,
-            exit_flush: config.exit_flush,
-            worker: Some(worker),
-            shipper,
-        })
+        let running = Running::start(&recorder)?;
+        *recorder
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(Self { recorder })
+    }
+
+    /// What the threads of this process are told through; `None` in a forked child that has none.
+    fn control(&self) -> Option<Arc<Control>> {
+        let running = lock_unless_stuck(&self.recorder.running)?;
+        let running = running.as_ref()?;
+        running
+            .process
+            .is_current()
+            .then(|| Arc::clone(&running.control))
     }
 
     /// Opens a guard around one call.
@@ -154,21 +238,14 @@ impl Callmeter {
         if !self.recorder.is_on() {
             return CallGuard::off();
         }
-        let site = Location::caller();
-        CallGuard::open(
-            &self.recorder,
-            caller.as_ref(),
-            provider.as_ref(),
-            model.as_ref(),
-            site,
-        )
+        let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
+        CallGuard::open(self.recorder.current(), names, Location::caller())
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish
     /// as they were opened.
     pub fn set_enabled(&self, enabled: bool) {
         self.recorder.set_wanted(enabled);
-        global::switch_changed(&self.recorder);
     }
 
     /// Whether calls are recorded now.
@@ -186,29 +263,24 @@ impl Callmeter {
 
     /// The home that calls are spooled in.
     pub fn home(&self) -> &Home {
-        &self.home
+        &self.recorder.plan.home
     }
 
-    /// The recorder's figures.
+    /// The recorder's figures. In a forked child they are those of the child.
     pub fn stats(&self) -> Stats {
-        let state = self.control.snapshot();
-        let mut conservation = state
+        let state = self
+            .control()
+            .map(|control| control.snapshot())
+            .unwrap_or_default();
+        // The spool first: a call that leaves the flight buffer meanwhile is then moving, and not there
+        // twice.
+        let spool = state
             .spool
             .as_deref()
-            .and_then(|path| SpoolReader::open(path).ok()?.standing().ok())
-            .unwrap_or_default();
-        let spooled_and_gone = conservation.accounted();
-        conservation.finished = self.recorder.handoff.finished();
-        let waiting = self.recorder.handoff.waiting();
-        let in_memory = waiting
-            .saturating_add(state.held)
-            .saturating_add(state.unsaved_dropped);
-        conservation.buffered =
-            in_memory.min(conservation.finished.saturating_sub(spooled_and_gone));
+            .and_then(|path| SpoolReader::open(path).ok()?.standing().ok());
+        let (conservation, moving) = figures::of_process(&state, spool.unwrap_or_default());
         Stats {
-            moving: conservation
-                .finished
-                .saturating_sub(conservation.accounted()),
+            moving,
             conservation,
             unknown_callers: self.recorder.unknown_callers.load(Ordering::Relaxed),
             meta_refused: self.recorder.meta_refused.load(Ordering::Relaxed),
@@ -220,21 +292,22 @@ impl Callmeter {
 
     /// Waits until the store has answered for every call finished so far, at most `timeout`.
     pub fn flush(&self, timeout: Duration) -> Flush {
+        let Some(control) = self.control() else {
+            return Flush::NOTHING;
+        };
         let deadline = Instant::now().checked_add(timeout);
         let left = || deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
-        let asked = self.control.update(|state| {
+        let asked = control.update(|state| {
             state.flush_asked = state.flush_asked.saturating_add(1);
             state.waiting_flushes = state.waiting_flushes.saturating_add(1);
             state.flush_asked
         });
-        let spooled = self
-            .control
-            .wait_until(left(), |state| state.flush_spooled >= asked);
-        let state = self.control.snapshot();
+        let spooled = control.wait_until(left(), |state| state.flush_spooled >= asked);
+        let state = control.snapshot();
         let mut stored = false;
         if spooled {
             stored = loop {
-                let seen = self.control.snapshot().acknowledgements;
+                let seen = control.snapshot().acknowledgements;
                 if is_stored(&state) {
                     break true;
                 }
@@ -243,11 +316,10 @@ impl Callmeter {
                     break false;
                 }
                 // Another process may be the one that ships: look at the spool now and then.
-                self.control
-                    .wait_until(pause, |state| state.acknowledgements > seen);
+                control.wait_until(pause, |state| state.acknowledgements > seen);
             };
         }
-        self.control.update(|state| {
+        control.update(|state| {
             state.waiting_flushes = state.waiting_flushes.saturating_sub(1);
         });
         Flush { spooled, stored }
@@ -260,27 +332,34 @@ impl Callmeter {
     }
 
     fn stop(&mut self, timeout: Duration) -> Flush {
-        let Some(worker) = self.worker.take() else {
-            return Flush {
-                spooled: true,
-                stored: true,
-            };
+        let recorder = &self.recorder;
+        let is_here = |running: &Running| running.process.is_current();
+        let taken = lock_unless_stuck(&recorder.running).and_then(|running| {
+            // A child that made no call leaves everything to its parent.
+            running.as_ref().is_some_and(is_here).then_some(())?;
+            recorder.set_wanted(false);
+            global::uninstall(recorder);
+            running.as_ref().map(|running| Arc::clone(&running.control))
+        });
+        let Some(control) = taken else {
+            return Flush::NOTHING;
         };
-        self.recorder.set_wanted(false);
-        global::uninstall(&self.recorder);
-        let is_degraded = self.control.snapshot().is_degraded;
-        let limit = if is_degraded {
+        let limit = if control.snapshot().is_degraded {
             timeout.min(DEGRADED_EXIT_FLUSH)
         } else {
             timeout
         };
         let flush = self.flush(limit);
-        self.control.update(|state| state.stop_worker = true);
-        if worker.join().is_err() {
+        let Some(running) = lock_unless_stuck(&recorder.running).and_then(|mut all| all.take())
+        else {
+            return flush;
+        };
+        control.update(|state| state.stop_worker = true);
+        if running.worker.join().is_err() {
             tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
         }
-        self.control.update(|state| state.stop_shipper = true);
-        if let Some(shipper) = self.shipper.take() {
+        control.update(|state| state.stop_shipper = true);
+        if let Some(shipper) = running.shipper {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.
             if flush.is_complete() && shipper.join().is_err() {
@@ -293,7 +372,7 @@ impl Callmeter {
 
 impl Drop for Callmeter {
     fn drop(&mut self) {
-        let flush = self.stop(self.exit_flush);
+        let flush = self.stop(self.recorder.plan.exit_flush);
         if !flush.is_complete() {
             tracing::warn!(
                 target: "callmeter",
@@ -316,10 +395,11 @@ fn is_stored(state: &crate::control::State) -> bool {
 /// Runs `step` in a thread until it says that it is done; a panic in it costs one step.
 fn spawn<T: Send + 'static>(
     name: &str,
-    control: Arc<Control>,
+    control: &Arc<Control>,
     mut state: T,
     step: fn(&mut T) -> bool,
 ) -> std::io::Result<JoinHandle<()>> {
+    let control = Arc::clone(control);
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {

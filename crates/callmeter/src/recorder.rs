@@ -1,38 +1,51 @@
 //! The one door in: what every call of a process shares.
 //!
-//! Owns the scope that is stamped on each row, the privacy rules, the caller registry, and the
-//! hand-off. Recording through it cannot fail: a swallowed failure is counted, and logged once an
-//! episode.
+//! Owns the scope that is stamped on each row, the privacy rules, the caller registry, the switch, and
+//! which flight buffer is in use. Recording through it cannot fail: a swallowed failure is counted, and
+//! logged once an episode.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use callmeter_core::{
-    Billing, CallRecord, CallerRegistry, Clock, HashKey, MetaPolicy, MetaRefusal, clean_text,
+    Billing, CallerRegistry, Clock, HashKey, MetaPolicy, MetaRefusal, clean_text,
 };
 
-use crate::handoff::Handoff;
+use crate::global;
+use crate::pipeline::{Plan, Running};
 use crate::settings::PromptHash;
-
-/// How many names a once-a-name warning remembers; beyond it, it stays silent.
-const MAX_REMEMBERED: usize = 1_000;
+use crate::station::lock_unless_stuck;
+use crate::time::Time;
+use crate::warned::Warned;
 
 /// What every call of a process shares.
 pub(crate) struct Recorder {
+    pub(crate) time: Time,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) scope: Scope,
     pub(crate) privacy: Privacy,
     pub(crate) registry: CallerRegistry,
-    pub(crate) handoff: Handoff,
-    /// Whether calls are recorded: what the environment and what the host want, together.
-    on: AtomicBool,
-    env_wants: AtomicBool,
-    host_wants: AtomicBool,
+    /// How its threads are started, here and in a forked child.
+    pub(crate) plan: Plan,
+    /// The threads of the process that started them last.
+    pub(crate) running: Mutex<Option<Running>>,
+    /// The id of the flight buffer that calls are opened in; 0 while nothing is recorded.
+    current: AtomicU64,
+    switch: Mutex<Wanted>,
+    is_process_wide: AtomicBool,
     warned_callers: Warned,
     warned_meta: Warned,
     pub(crate) unknown_callers: AtomicU64,
     pub(crate) meta_refused: AtomicU64,
+}
+
+/// Who wants calls recorded; all must.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    by_env: bool,
+    by_host: bool,
+    /// The buffer in use, recorded in or not; 0 before the first.
+    buffer: u64,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -55,19 +68,6 @@ pub(crate) struct Scope {
     pub(crate) host_name: Option<String>,
 }
 
-impl Scope {
-    pub(crate) fn stamp(&self, record: &mut CallRecord) {
-        record.project.clone_from(&self.project);
-        record.team.clone_from(&self.team);
-        record.cost_center.clone_from(&self.cost_center);
-        record.service.clone_from(&self.service);
-        record.environment.clone_from(&self.environment);
-        record.billing = self.billing;
-        record.host_name.clone_from(&self.host_name);
-        record.sdk = Some(concat!("callmeter-rust/", env!("CARGO_PKG_VERSION")).to_owned());
-    }
-}
-
 /// What a row may keep of what passes by.
 #[derive(Clone, Debug)]
 pub(crate) struct Privacy {
@@ -78,20 +78,28 @@ pub(crate) struct Privacy {
 
 impl Recorder {
     pub(crate) fn new(
+        time: Time,
         clock: Arc<dyn Clock>,
         scope: Scope,
         privacy: Privacy,
         registry: CallerRegistry,
+        plan: Plan,
     ) -> Self {
         Self {
+            time,
             clock,
             scope,
             privacy,
             registry,
-            handoff: Handoff::default(),
-            on: AtomicBool::new(true),
-            env_wants: AtomicBool::new(true),
-            host_wants: AtomicBool::new(true),
+            plan,
+            running: Mutex::new(None),
+            current: AtomicU64::new(0),
+            switch: Mutex::new(Wanted {
+                by_env: true,
+                by_host: true,
+                buffer: 0,
+            }),
+            is_process_wide: AtomicBool::new(false),
             warned_callers: Warned::default(),
             warned_meta: Warned::default(),
             unknown_callers: AtomicU64::new(0),
@@ -99,54 +107,79 @@ impl Recorder {
         }
     }
 
-    /// Whether calls are recorded: one relaxed load (promise CM-9).
+    /// The id of the buffer that calls are opened in; 0 is off. One relaxed load says whether there is
+    /// anything to do (promise CM-9).
+    #[inline]
+    pub(crate) fn current(&self) -> &AtomicU64 {
+        &self.current
+    }
+
+    /// Whether calls are recorded.
     pub(crate) fn is_on(&self) -> bool {
-        self.on.load(Ordering::Relaxed)
+        self.current.load(Ordering::Relaxed) != 0
     }
 
-    /// What the host wants; the environment may still say no.
+    /// What the host wants; others may still say no.
     pub(crate) fn set_wanted(&self, wanted: bool) {
-        self.host_wants.store(wanted, Ordering::SeqCst);
-        self.decide();
+        self.decide(|switch| switch.by_host = wanted);
     }
 
-    /// What the environment wants; the host may still say no.
+    /// What the environment wants; others may still say no.
     pub(crate) fn set_env_wanted(&self, wanted: bool) {
-        self.env_wants.store(wanted, Ordering::SeqCst);
-        self.decide();
+        self.decide(|switch| switch.by_env = wanted);
     }
 
-    fn decide(&self) {
-        let on = self.env_wants.load(Ordering::SeqCst) && self.host_wants.load(Ordering::SeqCst);
-        self.on.store(on, Ordering::SeqCst);
+    /// Calls are opened in another buffer from now on.
+    pub(crate) fn set_buffer(&self, id: u64) {
+        self.decide(|switch| switch.buffer = id);
     }
 
-    /// Gives a row the team and cost centre of its caller; warns once of a caller that nobody listed.
-    pub(crate) fn meet_caller(&self, record: &mut CallRecord) {
-        if self.registry.is_empty() {
+    /// Makes this the recorder of [`callmeter::call`](crate::call), or no more.
+    pub(crate) fn set_process_wide(&self, is_process_wide: bool) {
+        self.decide(|_| {
+            self.is_process_wide
+                .store(is_process_wide, Ordering::Relaxed);
+            if !is_process_wide {
+                global::set_current(0);
+            }
+        });
+    }
+
+    /// Changes the switch and lets calls see it.
+    fn decide(&self, change: impl FnOnce(&mut Wanted)) {
+        let Some(mut switch) = lock_unless_stuck(&self.switch) else {
             return;
+        };
+        change(&mut switch);
+        let on = switch.by_env && switch.by_host;
+        let current = if on { switch.buffer } else { 0 };
+        self.current.store(current, Ordering::SeqCst);
+        if self.is_process_wide.load(Ordering::Relaxed) {
+            global::set_current(current);
         }
-        let caller = record.caller_or_unknown();
-        match self.registry.get(caller) {
-            Some(entry) => {
-                if entry.team.is_some() {
-                    record.team.clone_from(&entry.team);
-                }
-                if entry.cost_center.is_some() {
-                    record.cost_center.clone_from(&entry.cost_center);
-                }
-            }
-            None => {
-                self.unknown_callers.fetch_add(1, Ordering::Relaxed);
-                let (name, _) = clean_text(caller, 64);
-                if self.warned_callers.is_new(&name) {
-                    tracing::warn!(
-                        target: "callmeter",
-                        caller = %name,
-                        "caller is not in the registry; its calls are recorded; add it to callers.toml"
-                    );
-                }
-            }
+    }
+
+    /// The scope of a caller's rows.
+    pub(crate) fn scope_fields_of(&self, caller: &str) -> Scope {
+        let mut scope = self.scope.clone();
+        if let Some(entry) = self.registry.get(caller) {
+            scope.team = entry.team.clone().or(scope.team);
+            scope.cost_center = entry.cost_center.clone().or(scope.cost_center);
+        }
+        scope
+    }
+
+    /// Counts a caller that nobody listed, and warns of it once.
+    pub(crate) fn meet_unknown(&self, caller: &str) {
+        let caller = if caller.is_empty() { "unknown" } else { caller };
+        self.unknown_callers.fetch_add(1, Ordering::Relaxed);
+        if self.warned_callers.is_new(caller) {
+            let (name, _) = clean_text(caller, 64);
+            tracing::warn!(
+                target: "callmeter",
+                caller = %name,
+                "caller is not in the registry; its calls are recorded; add it to callers.toml"
+            );
         }
     }
 
@@ -155,21 +188,5 @@ impl Recorder {
         if self.warned_meta.is_new(refusal.key()) {
             tracing::warn!(target: "callmeter", "{refusal}");
         }
-    }
-
-    /// Takes a finished call.
-    pub(crate) fn hand_over(&self, record: CallRecord) {
-        self.handoff.push(record);
-    }
-}
-
-/// Names that were warned of; bounded.
-#[derive(Debug, Default)]
-struct Warned(Mutex<BTreeSet<Box<str>>>);
-
-impl Warned {
-    fn is_new(&self, name: &str) -> bool {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.len() < MAX_REMEMBERED && !names.contains(name) && names.insert(name.into())
     }
 }

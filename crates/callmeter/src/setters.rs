@@ -4,12 +4,13 @@
 //! that is too long is cut when the row is made. While recording is off they do nothing.
 
 use callmeter_core::{
-    Billing, CallId, ErrorKind, Flags, MetaValue, Operation, PicoUsd, Status, TokenCount, Usage,
-    UsageSource, legacy_prompt_hash,
+    Billing, CallId, ErrorKind, Field, Flags, MetaValue, Operation, PicoUsd, Status, TokenCount,
+    Usage, UsageSource, legacy_prompt_hash,
 };
 
 use crate::guard::CallGuard;
 use crate::settings::PromptHash;
+use crate::station;
 
 /// Setters that only put a text into a field; an empty one is ignored.
 macro_rules! text_setters {
@@ -17,8 +18,8 @@ macro_rules! text_setters {
         impl CallGuard { $(
             $(#[$doc])*
             pub fn $name(&mut self, text: impl AsRef<str>) -> &mut Self {
-                if let Some(open) = &mut self.open && !text.as_ref().is_empty() {
-                    open.record.$field = Some(text.as_ref().to_owned());
+                if let Some(open) = &mut self.open {
+                    open.late.put_text(Field::$field, text.as_ref());
                 }
                 self
             }
@@ -28,31 +29,31 @@ macro_rules! text_setters {
 
 text_setters! {
     /// The provider that really answered; cut at 32 characters.
-    provider => provider;
+    provider => Provider;
     /// The model that really answered; cut at 128 characters.
-    model => model;
+    model => Model;
     /// The host's own request id; cut at 128 characters.
-    request_id => request_id;
+    request_id => RequestId;
     /// The id in the response.
-    response_id => response_id;
+    response_id => ResponseId;
     /// The request id in the provider's headers.
-    provider_request_id => provider_request_id;
+    provider_request_id => ProviderRequestId;
     /// The host that answered.
-    host => host;
+    host => Host;
     /// The provider's region.
-    region => region;
+    region => Region;
     /// The service tier that the response named.
-    service_tier => service_tier;
+    service_tier => ServiceTier;
     /// Why the model stopped, in the provider's word.
-    finish_reason => finish_reason;
+    finish_reason => FinishReason;
     /// The project, instead of the one in the settings.
-    project => project;
+    project => Project;
     /// The team, instead of the one in the settings or the registry.
-    team => team;
+    team => Team;
     /// The cost centre, instead of the one in the settings or the registry.
-    cost_center => cost_center;
+    cost_center => CostCenter;
     /// The environment, instead of the one in the settings.
-    environment => environment;
+    environment => Environment;
 }
 
 impl CallGuard {
@@ -64,10 +65,10 @@ impl CallGuard {
     ) -> &mut Self {
         if let Some(open) = &mut self.open {
             let (input, output) = (input.into(), output.into());
-            let usage = &mut open.record.usage;
-            usage.input_tokens = input.known().or(usage.input_tokens);
-            usage.output_tokens = output.known().or(usage.output_tokens);
-            usage.usage_source = Some(UsageSource::Caller);
+            let late = &mut open.late;
+            late.input_tokens = input.known().or(late.input_tokens);
+            late.output_tokens = output.known().or(late.output_tokens);
+            late.usage_source = Some(UsageSource::Caller);
             if input == TokenCount::Implausible || output == TokenCount::Implausible {
                 open.flag(Flags::USAGE_IMPLAUSIBLE);
             }
@@ -80,9 +81,7 @@ impl CallGuard {
         if let Some(open) = &mut self.open
             && !usage.is_empty()
         {
-            let source = usage.usage_source.or(Some(UsageSource::Caller));
-            open.record.usage = usage;
-            open.record.usage.usage_source = source;
+            open.late.put_usage(usage);
         }
         self
     }
@@ -90,7 +89,7 @@ impl CallGuard {
     /// Whether the host answered from its cache.
     pub fn cache_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.cache_hit = Some(hit);
+            open.late.cache_hit = Some(hit);
         }
         self
     }
@@ -98,7 +97,7 @@ impl CallGuard {
     /// Whether retrieved documents were used.
     pub fn rag_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.rag_hit = Some(hit);
+            open.late.rag_hit = Some(hit);
         }
         self
     }
@@ -106,8 +105,8 @@ impl CallGuard {
     /// Who takes over; the status becomes `fallback`. The target records a call of its own.
     pub fn fallback_to(&mut self, target: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.fallback_to = Some(target.as_ref().to_owned());
-            open.record.status = Some(Status::Fallback);
+            open.late.put_text(Field::FallbackTo, target.as_ref());
+            open.late.put_status(Status::Fallback.as_str());
         }
         self
     }
@@ -117,33 +116,31 @@ impl CallGuard {
     pub fn error(&mut self, text: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
             let (text, _) = callmeter_core::clean_text(text.as_ref(), 2_000);
-            open.error_text = Some(text.into_owned());
-            open.record.status = Some(Status::Error);
-            open.record.error_kind = Some(ErrorKind::Caller);
+            open.late.put_error_text(text.into_owned());
+            open.late.fail(ErrorKind::Caller);
+            open.late.error_kind = Some(ErrorKind::Caller);
         }
         self
     }
 
     /// The text given to [`error`](Self::error).
     pub fn error_text(&self) -> Option<&str> {
-        self.open.as_ref()?.error_text.as_deref()
+        self.open.as_ref()?.late.error_text()
     }
 
     /// The kind of the error, where the caller knows it.
     pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.error_kind = Some(kind);
-            open.record.status = Some(Status::Error);
+            open.late.error_kind = Some(kind);
+            open.late.put_status(Status::Error.as_str());
         }
         self
     }
 
     /// The status, one of callmeter's words or the caller's own; cut at 16 characters.
     pub fn status(&mut self, word: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open
-            && !word.as_ref().is_empty()
-        {
-            open.record.status = Some(Status::from_word(word.as_ref()));
+        if let Some(open) = &mut self.open {
+            open.late.put_status(word.as_ref());
         }
         self
     }
@@ -151,7 +148,7 @@ impl CallGuard {
     /// The HTTP status.
     pub fn http_status(&mut self, status: u16) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.http_status = Some(status);
+            open.late.http_status = Some(status);
         }
         self
     }
@@ -159,7 +156,7 @@ impl CallGuard {
     /// What the model was asked to do.
     pub fn operation(&mut self, operation: Operation) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.operation = Some(operation);
+            open.late.operation = Some(operation);
         }
         self
     }
@@ -167,7 +164,7 @@ impl CallGuard {
     /// How the call is paid for, instead of the way in the settings.
     pub fn billing(&mut self, billing: Billing) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.billing = Some(billing);
+            open.late.billing = Some(billing);
         }
         self
     }
@@ -175,7 +172,7 @@ impl CallGuard {
     /// Whether the answer is a stream.
     pub fn streaming(&mut self, streaming: bool) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.streaming = Some(streaming);
+            open.late.streaming = Some(streaming);
         }
         self
     }
@@ -183,7 +180,7 @@ impl CallGuard {
     /// Whether the stream reached its end.
     pub fn stream_complete(&mut self, complete: bool) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.stream_complete = Some(complete);
+            open.late.stream_complete = Some(complete);
         }
         self
     }
@@ -191,10 +188,9 @@ impl CallGuard {
     /// The first token has come: takes the time. Later ones change nothing.
     pub fn first_token(&mut self) -> &mut Self {
         if let Some(open) = &mut self.open
-            && open.record.ttft_us.is_none()
+            && open.late.ttft_us.is_none()
         {
-            let now_ns = open.recorder.clock.monotonic_ns();
-            open.record.ttft_us = Some(now_ns.saturating_sub(open.opened_ns) / 1_000);
+            open.late.ttft_us = Some(open.elapsed_us());
         }
         self
     }
@@ -202,7 +198,7 @@ impl CallGuard {
     /// The call that this one is made within.
     pub fn parent(&mut self, parent: Option<CallId>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.parent_id = parent;
+            open.late.put_id(Field::ParentId, parent);
         }
         self
     }
@@ -210,8 +206,8 @@ impl CallGuard {
     /// This is try number `attempt`, from 1, of the request whose first try was `first`.
     pub fn retry_of(&mut self, first: Option<CallId>, attempt: u32) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.chain_id = first;
-            open.record.attempt = Some(attempt);
+            open.late.put_id(Field::ChainId, first);
+            open.late.put_int(Field::Attempt, u64::from(attempt));
         }
         self
     }
@@ -219,8 +215,8 @@ impl CallGuard {
     /// The W3C trace and span that the call belongs to, in hex.
     pub fn trace(&mut self, trace_id: impl AsRef<str>, span_id: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.trace_id = Some(trace_id.as_ref().to_owned());
-            open.record.span_id = Some(span_id.as_ref().to_owned());
+            open.late.put_text(Field::TraceId, trace_id.as_ref());
+            open.late.put_text(Field::SpanId, span_id.as_ref());
         }
         self
     }
@@ -228,7 +224,10 @@ impl CallGuard {
     /// The session, kept as a keyed hash only.
     pub fn session(&mut self, session: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.session_hash = open.recorder.privacy.key.hash(session.as_ref());
+            let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(session.as_ref()));
+            if let Some(hash) = hash.flatten() {
+                open.late.put_text(Field::SessionHash, &hash);
+            }
         }
         self
     }
@@ -236,7 +235,10 @@ impl CallGuard {
     /// The user, kept as a keyed hash only.
     pub fn user(&mut self, user: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.user_hash = open.recorder.privacy.key.hash(user.as_ref());
+            let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(user.as_ref()));
+            if let Some(hash) = hash.flatten() {
+                open.late.put_text(Field::UserHash, &hash);
+            }
         }
         self
     }
@@ -245,15 +247,18 @@ impl CallGuard {
     /// itself is not kept. An empty prompt is ignored.
     pub fn prompt_hash(&mut self, prompt: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            let privacy = &open.recorder.privacy;
-            let hash = match privacy.prompt_hash {
-                PromptHash::None => None,
-                PromptHash::Keyed => privacy.key.hash(prompt.as_ref()),
-                PromptHash::Sha256_12 => legacy_prompt_hash(prompt.as_ref()),
-            };
-            if let Some(hash) = hash {
-                let _ = open.meta.insert("prompt_hash", hash, &privacy.meta);
-            }
+            let late = &mut open.late;
+            station::with(open.slot.buffer_id(), |station| {
+                let privacy = &station.recorder.privacy;
+                let hash = match privacy.prompt_hash {
+                    PromptHash::None => None,
+                    PromptHash::Keyed => privacy.key.hash(prompt.as_ref()),
+                    PromptHash::Sha256_12 => legacy_prompt_hash(prompt.as_ref()),
+                };
+                if let Some(hash) = hash {
+                    let _ = late.meta().insert("prompt_hash", hash, &privacy.meta);
+                }
+            });
         }
         self
     }
@@ -261,13 +266,18 @@ impl CallGuard {
     /// A key of the host's own. What the rules of meta refuse is not stored; its key says so, and one
     /// warning a key names the setting that would allow it.
     pub fn meta(&mut self, key: impl AsRef<str>, value: impl Into<MetaValue>) -> &mut Self {
-        if let Some(open) = &mut self.open
-            && let Err(refusal) = open
-                .meta
-                .insert(key.as_ref(), value, &open.recorder.privacy.meta)
-        {
-            open.recorder.meta_refused(&refusal);
-            open.flag(Flags::META_REFUSED);
+        if let Some(open) = &mut self.open {
+            let late = &mut open.late;
+            station::with(open.slot.buffer_id(), |station| {
+                let recorder = &station.recorder;
+                let refused = late
+                    .meta()
+                    .insert(key.as_ref(), value, &recorder.privacy.meta);
+                if let Err(refusal) = refused {
+                    recorder.meta_refused(&refusal);
+                    late.flags.insert(Flags::META_REFUSED);
+                }
+            });
         }
         self
     }
@@ -275,7 +285,7 @@ impl CallGuard {
     /// The cost that the provider stated in its response, in USD as decimal text; other text is ignored.
     pub fn reported_cost(&mut self, usd: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            open.record.reported_cost = usd.as_ref().parse::<PicoUsd>().ok();
+            open.late.put_cost(usd.as_ref().parse::<PicoUsd>().ok());
         }
         self
     }

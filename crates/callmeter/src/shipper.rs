@@ -18,8 +18,8 @@ use crate::backoff::Backoff;
 use crate::control::Control;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::lock::FileLock;
 use crate::spool::{LEASE_EXTENSION, SpoolError, SpoolReader, SpooledRow};
+use callmeter_flight::Lease;
 
 const POLL: Duration = Duration::from_millis(50);
 const STAND_BY: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ pub(crate) struct Shipper {
     limits: BatchLimits,
     control: Arc<Control>,
     clock: Arc<dyn Clock>,
-    office: Option<FileLock>,
+    office: Option<Lease>,
     sink: Option<Box<dyn Sink>>,
     spools: BTreeMap<PathBuf, Spool>,
     waiting_since: Option<Instant>,
@@ -56,7 +56,7 @@ pub(crate) struct Shipper {
 struct Spool {
     reader: SpoolReader,
     /// Held once the owner is dead.
-    lease: Option<FileLock>,
+    lease: Option<Lease>,
 }
 
 /// Rows of several spools, as they are sent.
@@ -144,7 +144,7 @@ impl Shipper {
     fn is_elected(&mut self) -> bool {
         if self.office.is_none() {
             let path = self.home.shipper_lock(&self.store);
-            self.office = FileLock::try_take(&path).unwrap_or_else(|error| {
+            self.office = Lease::try_take(&path).unwrap_or_else(|error| {
                 // No home yet means nothing to ship yet.
                 if error.kind() != std::io::ErrorKind::NotFound {
                     self.tell_error(&format!("cannot lock {}: {error}", path.display()));
@@ -181,7 +181,7 @@ impl Shipper {
             self.looked_for_the_dead = Some(Instant::now());
             for (path, spool) in &mut self.spools {
                 if spool.lease.is_none() {
-                    spool.lease = FileLock::try_take(&path.with_extension(LEASE_EXTENSION))?;
+                    spool.lease = Lease::try_take(&path.with_extension(LEASE_EXTENSION))?;
                     if spool.lease.is_some() {
                         spool.reader.release_all()?;
                     }

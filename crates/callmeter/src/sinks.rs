@@ -38,18 +38,13 @@ impl Settings {
     }
 }
 
-/// The store's name, which spools carry, and the way to open it.
-pub(crate) fn of_settings(
-    settings: &Settings,
-    home: &Home,
-    clock: Arc<dyn Clock>,
-) -> (String, Option<MakeSink>) {
+/// The way to open the store of the settings.
+pub(crate) fn of_settings(settings: &Settings, home: &Home, clock: Arc<dyn Clock>) -> MakeSink {
     let url = settings.store_url(home);
-    let name = url.to_string();
     let is_embedded = settings.store.url.is_none();
     let home = home.clone();
     let settings = settings.clone();
-    let make: MakeSink = Box::new(move || {
+    Box::new(move || {
         if is_embedded {
             home.make().map_err(|error| {
                 SinkError::new(
@@ -62,8 +57,7 @@ pub(crate) fn of_settings(
         let options = options_of(&settings)?;
         let store = SqliteStore::open(url.path(), options, Arc::clone(&clock))?;
         Ok(Box::new(store) as Box<dyn Sink>)
-    });
-    (name, Some(make))
+    })
 }
 
 fn options_of(settings: &Settings) -> Result<SqliteOptions, SinkError> {

@@ -1,64 +1,66 @@
-//! The worker: moves finished calls from the hand-off to the spool every few milliseconds.
+//! The worker: moves finished calls from the flight buffer to the spool every few milliseconds.
 //!
-//! Promises that what it takes is in the spool or counted as dropped, and that it never ends before it
-//! was told to: a spool that fails is tried again, and meanwhile calls wait in bounded memory.
+//! Promises that a slot becomes free only when its call is in the spool or counted as lost, and that it
+//! never ends before it was told to: while the spool fails, calls stay in the flight buffer, and when
+//! that is full further ones are dropped, counted. Looks after the buffer as well: says that the process
+//! lives, and makes another one when the file was unlinked; the old one is emptied to its end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callmeter_core::{CallRecord, DropReason};
+use callmeter_flight::Drainer;
 
 use crate::control::Control;
-use crate::home::Home;
+use crate::figures::{self, Figures};
 use crate::recorder::Recorder;
 use crate::spool::{SpoolError, SpoolOwner, SpoolWriter};
+use crate::station::Station;
 
 const BATCH: usize = 1_000;
 const BUSY_POLL: Duration = Duration::from_millis(5);
 const IDLE_POLL: Duration = Duration::from_millis(50);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_SPOOL_EVERY: Duration = Duration::from_secs(1);
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
+/// A warning of lost calls is repeated after a time without any.
+const EPISODE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Worker {
     recorder: Arc<Recorder>,
     control: Arc<Control>,
-    home: Home,
-    store: String,
-    max_spool_bytes: u64,
     spool: Option<SpoolWriter>,
+    /// Of the buffer in use, and of those before it that are not empty yet.
+    drainers: Vec<Drainer>,
+    /// Calls handed out by the drainers, not yet in the spool.
     held: Vec<CallRecord>,
-    dropped: BTreeMap<DropReason, u64>,
-    refused_seen: u64,
     unsynced: bool,
     last_sync: Instant,
-    last_failure: Option<(Instant, DropReason)>,
+    last_failure: Option<Instant>,
     ceiling_seen: Option<(Instant, bool)>,
+    last_inspection: Instant,
+    full_seen: u64,
+    last_full: Option<Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        recorder: Arc<Recorder>,
-        control: Arc<Control>,
-        home: Home,
-        store: String,
-        max_spool_bytes: u64,
-    ) -> Self {
-        Self {
+    pub(crate) fn new(recorder: Arc<Recorder>, control: Arc<Control>, drainer: Drainer) -> Self {
+        let worker = Self {
             recorder,
             control,
-            home,
-            store,
-            max_spool_bytes,
             spool: None,
+            drainers: vec![drainer],
             held: Vec::with_capacity(BATCH),
-            dropped: BTreeMap::new(),
-            refused_seen: 0,
             unsynced: false,
             last_sync: Instant::now(),
             last_failure: None,
             ceiling_seen: None,
-        }
+            last_inspection: Instant::now(),
+            full_seen: 0,
+            last_full: None,
+        };
+        worker.tell_buffers();
+        worker
     }
 
     /// One round; says whether it was the last. It is when the worker was told to stop and everything
@@ -67,13 +69,11 @@ impl Worker {
         let before = self.control.snapshot();
         let is_asked = before.stop_worker || before.flush_asked > before.flush_spooled;
         let moved = self.tick(is_asked);
-        let is_at_rest = self.held.is_empty()
-            && self.dropped.is_empty()
-            && !self.is_unready()
-            && !(is_asked && self.unsynced);
+        let is_at_rest = self.held.is_empty() && !self.is_unready() && !(is_asked && self.unsynced);
         if is_at_rest && moved == 0 {
             self.publish(before.flush_asked);
             if before.stop_worker {
+                self.end();
                 return true;
             }
         } else if before.stop_worker && self.last_failure.is_some() {
@@ -97,19 +97,22 @@ impl Worker {
 
     /// Moves one batch; says how many calls it moved. With `now`, commits to the disk as well.
     fn tick(&mut self, now: bool) -> usize {
+        self.look_after_buffers();
         if self.held.is_empty() {
-            self.recorder.handoff.drain_into(&mut self.held, BATCH);
+            for drainer in &mut self.drainers {
+                let room = BATCH.saturating_sub(self.held.len());
+                drainer.drain(room, |record| self.held.push(record));
+            }
         }
-        self.count_refused();
         let sync_due = self.unsynced && (now || self.last_sync.elapsed() >= SYNC_EVERY);
-        let has_work = !self.held.is_empty() || !self.dropped.is_empty();
-        if !has_work && !sync_due && !self.is_unready() {
+        let has_handed_out = self.drainers.iter().any(Drainer::has_handed_out);
+        if !has_handed_out && !sync_due && !self.is_unready() {
             return 0;
         }
         if !now
             && self
                 .last_failure
-                .is_some_and(|(at, _)| at.elapsed() < RETRY_SPOOL_EVERY)
+                .is_some_and(|at| at.elapsed() < RETRY_SPOOL_EVERY)
         {
             return 0;
         }
@@ -119,8 +122,10 @@ impl Worker {
         let count = self.held.len();
         match self.write(sync_due) {
             Ok(()) => {
+                // Only now: a kill in between leaves calls in both places, and the adopter knows them by
+                // their ids.
+                self.drainers.iter_mut().for_each(Drainer::committed);
                 self.held.clear();
-                self.dropped.clear();
                 self.unsynced = !sync_due && (self.unsynced || count > 0);
                 if sync_due {
                     self.last_sync = Instant::now();
@@ -129,7 +134,6 @@ impl Worker {
                     tracing::info!(target: "callmeter", "the spool takes calls again");
                     self.control.update(|state| state.last_error = None);
                 }
-                self.tell_held();
                 count
             }
             Err(error) => {
@@ -139,19 +143,114 @@ impl Worker {
         }
     }
 
+    /// Says that the process lives, and does what is due about buffers.
+    fn look_after_buffers(&mut self) {
+        self.recorder.time.adjust();
+        let moment = self.recorder.time.now();
+        for drainer in &self.drainers {
+            drainer.buffer().beat(moment.at, moment.ns);
+        }
+        if self.last_inspection.elapsed() < INSPECT_EVERY {
+            return;
+        }
+        self.last_inspection = Instant::now();
+        self.warn_of_losses();
+        if let Some(current) = self.drainers.first()
+            && !current.buffer().is_linked()
+        {
+            self.replace_buffer();
+        }
+        self.retire_old_buffers();
+    }
+
+    /// Makes another buffer: a file that was unlinked is found by nobody, should the process die.
+    fn replace_buffer(&mut self) {
+        match Station::make(&self.recorder) {
+            Ok((station, drainer, passed_over)) => {
+                tracing::warn!(
+                    target: "callmeter",
+                    "the flight file was removed by somebody; another was made"
+                );
+                figures::tell_place(&station.buffer, &passed_over);
+                self.drainers.insert(0, drainer);
+                self.tell_buffers();
+                self.recorder.set_buffer(station.buffer.id());
+            }
+            Err(error) => {
+                self.control
+                    .update(|state| state.last_error = Some(error.to_string()));
+            }
+        }
+    }
+
+    /// Ends the buffers that were replaced, as soon as no call is in them.
+    fn retire_old_buffers(&mut self) {
+        let mut past = Figures::default();
+        let mut at = 1;
+        while let Some(drainer) = self.drainers.get_mut(at) {
+            if drainer.retire() {
+                past.add(&Figures::of(&drainer.buffer().standing()));
+                Station::forget(drainer.buffer().id());
+                self.drainers.remove(at);
+            } else {
+                at = at.saturating_add(1);
+            }
+        }
+        if past.finished > 0 {
+            self.tell_past(past);
+        }
+    }
+
+    /// Ends every buffer in which no call is in flight, and tells the spool what they lost. One with a
+    /// call in flight stays: should the process die, it is adopted.
+    fn end(&mut self) {
+        let mut past = Figures::default();
+        for drainer in &mut self.drainers {
+            if drainer.retire() {
+                past.add(&Figures::of(&drainer.buffer().standing()));
+                Station::forget(drainer.buffer().id());
+            }
+        }
+        self.drainers
+            .retain(|drainer| drainer.buffer().standing().open > 0);
+        self.tell_past(past);
+        let losses = self.control.snapshot().past.losses();
+        let told = match &mut self.spool {
+            Some(spool) if !losses.is_empty() => spool.append(&[], &losses, true).is_ok(),
+            _ => false,
+        };
+        if told {
+            self.control
+                .update(|state| state.past.dropped = Default::default());
+        }
+    }
+
+    fn tell_past(&self, past: Figures) {
+        let buffers = self.buffers();
+        self.control.update(|state| {
+            state.past.add(&past);
+            state.buffers = buffers;
+        });
+    }
+
+    fn tell_buffers(&self) {
+        self.tell_past(Figures::default());
+    }
+
+    fn buffers(&self) -> Vec<Arc<callmeter_flight::FlightBuffer>> {
+        let buffers = self.drainers.iter().map(Drainer::buffer);
+        buffers.map(Arc::clone).collect()
+    }
+
     fn write(&mut self, sync: bool) -> Result<(), SpoolError> {
-        let dropped: Vec<_> = self
-            .dropped
-            .iter()
-            .map(|(reason, count)| (*reason, *count))
-            .collect();
         if self.spool.is_none() {
-            self.home.make()?;
+            let plan = &self.recorder.plan;
+            plan.home.make()?;
             let spool = SpoolWriter::create(
-                &self.home.spool_dir(),
+                &plan.home.spool_dir(),
                 &SpoolOwner {
-                    home: self.home.path().to_string_lossy().into_owned(),
-                    store: self.store.clone(),
+                    home: plan.home.path().to_string_lossy().into_owned(),
+                    store: plan.store.clone(),
                     made_at: self.recorder.clock.now(),
                 },
             )?;
@@ -160,54 +259,52 @@ impl Worker {
             self.spool = Some(spool);
         }
         match &mut self.spool {
-            Some(spool) => spool.append(&self.held, &dropped, sync),
+            Some(spool) => spool.append(&self.held, &[], sync),
             None => Ok(()),
         }
     }
 
     fn failed(&mut self, error: &SpoolError) {
-        let reason = match error {
-            SpoolError::DiskFull => DropReason::DiskFull,
-            _ => DropReason::MemoryFull,
-        };
         let first = self.last_failure.is_none();
-        self.last_failure = Some((Instant::now(), reason));
+        self.last_failure = Some(Instant::now());
         let message = error.to_string();
         if first {
             tracing::error!(
                 target: "callmeter",
                 error = %message,
-                "the spool takes no calls; they wait in memory; see `callmeter doctor`"
+                "the spool takes no calls; they wait in the flight buffer; see `callmeter doctor`"
             );
         }
         self.control
             .update(|state| state.last_error = Some(message));
-        self.tell_held();
     }
 
-    /// Calls that found the hand-off full are lost for the reason that holds the worker up.
-    fn count_refused(&mut self) {
-        let refused = self.recorder.handoff.refused();
-        let new = refused.saturating_sub(self.refused_seen);
+    /// Says when calls begin to be dropped because the buffer is full.
+    fn warn_of_losses(&mut self) {
+        let buffers = self.drainers.iter().map(Drainer::buffer);
+        let full = buffers.fold(0_u64, |sum, buffer| sum.saturating_add(buffer.full()));
+        let new = full.saturating_sub(self.full_seen);
+        self.full_seen = full;
         if new == 0 {
             return;
         }
-        self.refused_seen = refused;
-        let reason = self
-            .last_failure
-            .map_or(DropReason::FlightFull, |(_, reason)| reason);
-        let first = !self.dropped.contains_key(&reason);
-        let count = self.dropped.entry(reason).or_default();
-        *count = count.saturating_add(new);
-        if first {
-            tracing::warn!(target: "callmeter", reason = reason.as_str(), count = new, "calls were dropped");
+        if self.last_full.is_none_or(|at| at.elapsed() >= EPISODE) {
+            tracing::warn!(
+                target: "callmeter",
+                count = new,
+                "calls were dropped: the flight buffer is full, they come faster than the spool takes them"
+            );
         }
-        self.tell_held();
+        self.last_full = Some(Instant::now());
     }
 
+    /// Counts the calls in hand as lost and frees their slots.
     fn drop_held(&mut self, reason: DropReason) {
-        let count = self.dropped.entry(reason).or_default();
-        *count = count.saturating_add(self.held.len() as u64);
+        if let Some(current) = self.drainers.first() {
+            let count = self.held.len() as u64;
+            current.buffer().count_dropped(reason, count);
+        }
+        self.drainers.iter_mut().for_each(Drainer::committed);
         self.held.clear();
     }
 
@@ -218,12 +315,12 @@ impl Worker {
         {
             return over;
         }
-        let size = std::fs::read_dir(self.home.spool_dir())
+        let size = std::fs::read_dir(self.recorder.plan.home.spool_dir())
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok()?.metadata().ok())
             .fold(0_u64, |sum, file| sum.saturating_add(file.len()));
-        let over = size >= self.max_spool_bytes;
+        let over = size >= self.recorder.plan.max_spool_bytes;
         if over && self.ceiling_seen.is_none_or(|(_, was_over)| !was_over) {
             tracing::error!(
                 target: "callmeter",
@@ -236,18 +333,6 @@ impl Worker {
 
     fn is_unready(&self) -> bool {
         self.spool.as_ref().is_some_and(SpoolWriter::has_unready)
-    }
-
-    fn tell_held(&self) {
-        let held = self.held.len() as u64;
-        let dropped = self
-            .dropped
-            .values()
-            .fold(0_u64, |sum, count| sum.saturating_add(*count));
-        self.control.update(|state| {
-            state.held = held;
-            state.unsaved_dropped = dropped;
-        });
     }
 
     fn publish(&self, flush_asked: u64) {

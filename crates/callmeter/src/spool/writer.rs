@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::schema::{self, FORMAT};
 use super::{FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError};
-use crate::lock::FileLock;
+use callmeter_flight::Lease;
 
 /// What a new spool says of itself.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct SpoolWriter {
     path: PathBuf,
     next_seq: i64,
     ready_seq: i64,
-    _lease: FileLock,
+    _lease: Lease,
 }
 
 impl SpoolWriter {
@@ -38,7 +38,7 @@ impl SpoolWriter {
         let path = dir.join(&spool_id).with_extension(SPOOL_EXTENSION);
         // The lease stands before the file does, so that nobody takes the file for a dead one's.
         let lease =
-            FileLock::try_take(&path.with_extension(LEASE_EXTENSION))?.ok_or(SpoolError::Busy)?;
+            Lease::try_take(&path.with_extension(LEASE_EXTENSION))?.ok_or(SpoolError::Busy)?;
         let db = schema::create(&path)?;
         db.execute(
             "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6)",

@@ -5,7 +5,7 @@
 
 /// Fills `bytes`; says `false` where there is no randomness to be had.
 #[cfg(target_os = "linux")]
-pub(crate) fn fill(bytes: &mut [u8]) -> bool {
+pub fn fill_random(bytes: &mut [u8]) -> bool {
     let mut filled = 0_usize;
     while let Some(rest) = bytes.get_mut(filled..)
         && !rest.is_empty()
@@ -21,7 +21,7 @@ pub(crate) fn fill(bytes: &mut [u8]) -> bool {
 
 /// Fills `bytes`; says `false` where there is no randomness to be had.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn fill(bytes: &mut [u8]) -> bool {
+pub fn fill_random(bytes: &mut [u8]) -> bool {
     getrandom::fill(bytes).is_ok()
 }
 
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn every_byte_is_filled() {
         let mut bytes = [0_u8; 4_096];
-        assert!(super::fill(&mut bytes));
+        assert!(super::fill_random(&mut bytes));
         assert!(
             bytes
                 .windows(16)

@@ -1,0 +1,201 @@
+//! A flight buffer at work for a recorder, and how a call finds it again.
+//!
+//! A guard carries no reference, only the id of its buffer. Each thread keeps the station that it used
+//! last; another is looked up in the list of the process. A station stays on the list as long as any of
+//! its slots is in use, so a guard always finds the buffer that it was opened in, on any thread. A
+//! recorder's station changes when its file was unlinked, and in a forked child, which has one of its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use callmeter_core::{Field, Layer, Timestamp};
+use callmeter_flight::{
+    Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Options, Refused,
+    Value,
+};
+
+use crate::guard::OpenCall;
+use crate::late::bounded;
+use crate::recorder::{Recorder, Scope};
+use crate::site;
+
+static STATIONS: Mutex<Vec<Arc<Station>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static LAST: RefCell<Option<Arc<Station>>> = const { RefCell::new(None) };
+}
+
+/// A flight buffer and the recorder that it works for.
+pub(crate) struct Station {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) buffer: Arc<FlightBuffer>,
+    /// What rows of callers that nobody listed have in common.
+    common: Option<NameRef>,
+    /// The same for the listed ones, with their teams.
+    of_callers: BTreeMap<Box<str>, Option<NameRef>>,
+}
+
+impl Station {
+    /// Makes a buffer in the best place there is for the recorder's home, and puts the station on the
+    /// list. Beside it stands why better places were passed over.
+    pub(crate) fn make(
+        recorder: &Arc<Recorder>,
+    ) -> Result<(Arc<Self>, Drainer, Vec<FlightError>), FlightError> {
+        let home = recorder.plan.home.path();
+        let mut options = Options::default();
+        options.service = recorder.scope.service.clone().unwrap_or_default();
+        options.home = home.to_string_lossy().into_owned();
+        let (buffer, passed_over) = FlightBuffer::for_home(home, &options)?;
+        let buffer = Arc::new(buffer);
+        let moment = recorder.time.now();
+        buffer.beat(moment.at, moment.ns);
+        let of_callers = recorder.registry.entries().map(|entry| {
+            let scope = recorder.scope_fields_of(&entry.name);
+            (entry.name.as_str().into(), buffer.scope(&scope))
+        });
+        let station = Arc::new(Self {
+            common: buffer.scope(&recorder.scope),
+            of_callers: of_callers.collect(),
+            recorder: Arc::clone(recorder),
+            buffer: Arc::clone(&buffer),
+        });
+        let Some(drainer) = buffer.drainer() else {
+            return Err(FlightError::Unsupported);
+        };
+        if let Some(mut stations) = lock_unless_stuck(&STATIONS) {
+            // Those of a parent are nothing to its forked child.
+            stations.retain(|station| station.buffer.is_ours());
+            stations.push(Arc::clone(&station));
+        }
+        Ok((station, drainer, passed_over))
+    }
+
+    /// Takes the station off the list: no slot of it is in use, and none can be taken.
+    pub(crate) fn forget(id: u64) {
+        if let Some(mut stations) = lock_unless_stuck(&STATIONS) {
+            stations.retain(|station| station.buffer.id() != id);
+        }
+    }
+
+    /// Opens a call.
+    #[inline]
+    pub(crate) fn open(
+        &self,
+        (caller, provider, model): (&str, &str, &str),
+        place: &'static Location<'static>,
+    ) -> Result<OpenCall, Refused> {
+        let moment = self.recorder.time.now();
+        // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
+        let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
+        let scope = if self.recorder.registry.is_empty() {
+            self.common
+        } else {
+            self.scope_of(caller)
+        };
+        let slot = site::with_name(&self.buffer, place, |call_site| {
+            let opening = Opening {
+                caller: bounded(caller, Field::Caller.limit()).into(),
+                provider: bounded(provider, Field::Provider.limit()).into(),
+                model_requested: bounded(model, Field::ModelRequested.limit()).into(),
+                call_site,
+                scope,
+                ..Opening::new(call_id, Layer::Guard, moment.ns)
+            };
+            if scope.is_some() {
+                self.buffer.open(&opening)
+            } else {
+                // The table of names is full: what the scope says travels with each call.
+                self.buffer
+                    .open(&opening.with(self.recorder.scope_fields_of(caller)))
+            }
+        })?;
+        Ok(OpenCall::new(slot, call_id, moment.ns))
+    }
+
+    fn scope_of(&self, caller: &str) -> Option<NameRef> {
+        match self.of_callers.get(caller) {
+            Some(scope) => *scope,
+            None => {
+                self.recorder.meet_unknown(caller);
+                self.common
+            }
+        }
+    }
+
+    /// Ends a call, whichever thread opened it.
+    #[inline]
+    pub(crate) fn finish(&self, slot: FlightSlot, outcome: &impl Fields) {
+        // In a forked child the call is its parent's, and the parent ends it.
+        let _ = self.buffer.finish(slot, outcome);
+    }
+}
+
+/// Does something with the station of a buffer; `None` when there is none any more.
+#[inline]
+pub(crate) fn with<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
+    let mut action = Some(action);
+    let done = LAST.try_with(|last| {
+        let last = last.try_borrow().ok()?;
+        let station = last.as_ref().filter(|last| last.buffer.id() == id)?;
+        action.take().map(|action| action(station))
+    });
+    match (done, action) {
+        (Ok(Some(value)), _) => Some(value),
+        (_, Some(action)) => look_up(id, action),
+        (_, None) => None,
+    }
+}
+
+#[cold]
+fn look_up<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
+    let station = {
+        let stations = lock_unless_stuck(&STATIONS)?;
+        let mut found = stations.iter().filter(|station| station.buffer.id() == id);
+        Arc::clone(found.next()?)
+    };
+    let before = LAST.try_with(|last| {
+        let mut last = last.try_borrow_mut().ok()?;
+        last.replace(Arc::clone(&station))
+    });
+    // Outside of the borrow: the last one of a station may take its buffer with it.
+    drop(before);
+    Some(action(&station))
+}
+
+/// Locks, unless a thread that a fork did not take along holds the lock for ever.
+pub(crate) fn lock_unless_stuck<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..10_000 {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
+
+impl Fields for Scope {
+    fn each(&self, mut put: impl FnMut(u32, Value<'_>)) {
+        for (field, text) in [
+            (Field::Project, &self.project),
+            (Field::Team, &self.team),
+            (Field::CostCenter, &self.cost_center),
+            (Field::Service, &self.service),
+            (Field::Environment, &self.environment),
+            (Field::HostName, &self.host_name),
+        ] {
+            if let Some(text) = text {
+                put(field.tag(), Value::Text(bounded(text, field.limit())));
+            }
+        }
+        if let Some(billing) = self.billing {
+            put(Field::Billing.tag(), billing.into());
+        }
+        put(Field::Sdk.tag(), Value::Text(SDK));
+    }
+}
+
+/// What recorded a row.
+const SDK: &str = concat!("callmeter-rust/", env!("CARGO_PKG_VERSION"));

@@ -43,7 +43,7 @@ impl Context {
 
     /// The store, opened for reading; `None` when none was made yet.
     pub(crate) fn store(&self) -> Result<Option<SqliteReader>, StoreError> {
-        match SqliteReader::open(self.url.path()) {
+        match self.existing_store() {
             Ok(reader) => Ok(Some(reader)),
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -52,7 +52,13 @@ impl Context {
 
     /// The store, which must be there.
     pub(crate) fn existing_store(&self) -> Result<SqliteReader, StoreError> {
-        SqliteReader::open(self.url.path())
+        match self.url.path() {
+            Some(path) => SqliteReader::open(path),
+            None => Err(StoreError::NotBuilt {
+                store: self.url.to_string(),
+                feature: "postgres",
+            }),
+        }
     }
 }
 

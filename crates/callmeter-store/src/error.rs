@@ -53,6 +53,23 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A server refused, failed or cannot be reached.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The database of a server has no store in it.
+    #[error("{store} has no callmeter store")]
+    NoSchema {
+        /// The store, without a password.
+        store: String,
+    },
+    /// This build has no store of that kind.
+    #[error("{store} needs callmeter to be built with the Cargo feature `{feature}`")]
+    NotBuilt {
+        /// The store, without a password.
+        store: String,
+        /// The feature.
+        feature: &'static str,
+    },
     /// SQLite failed.
     #[error("{}", sqlite_message(.0))]
     Sqlite(#[from] rusqlite::Error),
@@ -86,6 +103,13 @@ impl StoreError {
                 _ => None,
             },
             Self::File { .. } => Some("check the path and its rights"),
+            Self::Server(error) => error.hint(),
+            Self::NoSchema { .. } => Some(
+                "run `callmeter migrate` against it, as a role that may create tables; calls wait in the spool",
+            ),
+            Self::NotBuilt { .. } => {
+                Some("add the feature to the dependency on callmeter; calls wait in the spool")
+            }
             Self::Zone(_) | Self::Book { .. } | Self::Row(_) | Self::Overflow => None,
         }
     }
@@ -94,9 +118,13 @@ impl StoreError {
         use rusqlite::ErrorCode as Code;
         match self {
             Self::Overflow => SinkErrorKind::Reject,
-            Self::NotAStore(_) | Self::NewerFormat { .. } | Self::Zone(_) | Self::Book { .. } => {
-                SinkErrorKind::Fatal
-            }
+            Self::NotAStore(_)
+            | Self::NewerFormat { .. }
+            | Self::Zone(_)
+            | Self::Book { .. }
+            | Self::NoSchema { .. }
+            | Self::NotBuilt { .. } => SinkErrorKind::Fatal,
+            Self::Server(error) => error.kind(),
             Self::NotFound(_) | Self::Row(_) | Self::File { .. } => SinkErrorKind::Retry,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => SinkErrorKind::Busy,
@@ -107,6 +135,56 @@ impl StoreError {
                 _ => SinkErrorKind::Retry,
             },
         }
+    }
+}
+
+/// What a server said or failed to say, in words that carry no value, no password and no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ServerError {
+    kind: SinkErrorKind,
+    code: Option<String>,
+    message: String,
+    hint: Option<&'static str>,
+}
+
+impl ServerError {
+    /// An error of a kind; `message` is safe to show.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn new(kind: SinkErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        self.code = Some(code.to_owned());
+        self
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// What the shipper should do about it.
+    pub const fn kind(&self) -> SinkErrorKind {
+        self.kind
+    }
+
+    /// The server's own code of the error (SQLSTATE), where it gave one.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// What somebody could do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 }
 

@@ -6,13 +6,17 @@
 
 mod error;
 mod histogram;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod postgres_url;
 mod question;
 mod sqlite;
 mod url;
 mod zone;
 
-pub use self::error::StoreError;
+pub use self::error::{ServerError, StoreError};
 pub use self::histogram::Histogram;
+pub use self::postgres_url::PostgresUrl;
 pub use self::question::{
     CallsQuery, Dimension, Filter, Period, ReportQuery, ReportRow, Totals, Unpriced,
 };

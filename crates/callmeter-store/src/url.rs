@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::PostgresUrl;
+
 /// The address of a store.
 ///
 /// # Examples
@@ -13,14 +15,18 @@ use std::path::{Path, PathBuf};
 /// use callmeter_store::StoreUrl;
 ///
 /// let url = StoreUrl::parse("sqlite:///var/lib/shop/calls.db")?;
-/// assert_eq!(url.path().to_str(), Some("/var/lib/shop/calls.db"));
+/// assert_eq!(url.path().and_then(|path| path.to_str()), Some("/var/lib/shop/calls.db"));
 /// assert_eq!(url.to_string(), "sqlite:/var/lib/shop/calls.db");
 /// assert!(StoreUrl::parse("mysql://u:secret@db/shop").is_err_and(|e| !e.to_string().contains("secret")));
 /// # Ok::<(), callmeter_store::StoreUrlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StoreUrl {
-    path: PathBuf,
+pub struct StoreUrl(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    File(PathBuf),
+    Postgres(Box<PostgresUrl>),
 }
 
 /// A text is no address of a store.
@@ -28,7 +34,7 @@ pub struct StoreUrl {
 #[non_exhaustive]
 pub enum StoreUrlError {
     /// It names no scheme and is no path.
-    #[error("the store's address is empty; write sqlite:PATH")]
+    #[error("the store's address is empty; write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Empty,
     /// The scheme names no store that this version has.
     #[error("this version has no store that is called `{scheme}`")]
@@ -39,16 +45,28 @@ pub enum StoreUrlError {
     /// `sqlite://host/path`: a file has no host.
     #[error("a SQLite store is a file and has no host; write sqlite:PATH or sqlite:///PATH")]
     HasHost,
+    /// The address of a server cannot be read.
+    #[error("the store's address cannot be read: {what}")]
+    Malformed {
+        /// What is wrong, without any of the text.
+        what: &'static str,
+    },
+    /// Something behind the `?` is no option that callmeter knows.
+    #[error("the store's address has an option that is not known; there are {known}")]
+    UnknownOption {
+        /// The options that there are.
+        known: String,
+    },
 }
 
 impl StoreUrl {
     /// The store in a SQLite file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self(Place::File(path.into()))
     }
 
     /// Reads `sqlite:PATH`, `sqlite:///PATH`, or a bare path that says it is one (`/…`, `./…`, `../…`, `~`
-    /// is not expanded).
+    /// is not expanded); or `postgres://…` as libpq writes it, `postgresql://…` alike.
     ///
     /// # Errors
     /// When the text is empty or names a store that this version does not have. The error repeats no
@@ -67,6 +85,13 @@ impl StoreUrl {
                 }
             });
         };
+        if ["postgres", "postgresql"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            let url = PostgresUrl::parse(rest)?;
+            return Ok(Self(Place::Postgres(Box::new(url))));
+        }
         if !scheme.eq_ignore_ascii_case("sqlite") {
             return Err(StoreUrlError::UnknownScheme {
                 scheme: scheme_of(scheme),
@@ -84,24 +109,40 @@ impl StoreUrl {
         }
     }
 
-    /// The file.
+    /// The file of a SQLite store.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::File(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
+    }
+
+    /// The address of a store on PostgreSQL.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&PostgresUrl> {
+        match &self.0 {
+            Place::File(_) => None,
+            Place::Postgres(url) => Some(url),
+        }
     }
 
     /// The same store; a relative path is taken from `directory`.
     #[must_use]
     pub fn resolve_against(&self, directory: &Path) -> Self {
-        Self {
-            path: directory.join(&self.path),
+        match &self.0 {
+            Place::File(path) => Self::sqlite(directory.join(path)),
+            Place::Postgres(_) => self.clone(),
         }
     }
 }
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.path.display())
+        match &self.0 {
+            Place::File(path) => write!(f, "sqlite:{}", path.display()),
+            Place::Postgres(url) => url.fmt(f),
+        }
     }
 }
 
@@ -132,13 +173,13 @@ mod tests {
             "SQLite:/a/b.db",
         ] {
             assert_eq!(
-                StoreUrl::parse(text).unwrap().path(),
+                StoreUrl::parse(text).unwrap().path().unwrap(),
                 Path::new("/a/b.db"),
                 "{text}"
             );
         }
         assert_eq!(
-            StoreUrl::parse("sqlite:b.db").unwrap().path(),
+            StoreUrl::parse("sqlite:b.db").unwrap().path().unwrap(),
             Path::new("b.db")
         );
         assert_eq!(
@@ -151,7 +192,8 @@ mod tests {
     #[test]
     fn an_error_repeats_no_password() {
         for text in [
-            "postgres://me:hunter2@db/x",
+            "postgres://me:hunter2@db:x/y",
+            "mysql://me:hunter2@db/x",
             "hunter2 is the password",
             "hunter2:x@y//",
         ] {
@@ -168,7 +210,7 @@ mod tests {
         let url = StoreUrl::parse("sqlite:data/calls.db").unwrap();
         assert_eq!(
             url.resolve_against(Path::new("/srv")).path(),
-            Path::new("/srv/data/calls.db")
+            Some(Path::new("/srv/data/calls.db"))
         );
     }
 }

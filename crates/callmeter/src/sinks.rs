@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use callmeter_core::{Clock, Sink, SinkError, SinkErrorKind};
 use callmeter_price::{Book, ProviderKinds};
-use callmeter_store::{SqliteOptions, SqliteStore, StoreUrl};
+use callmeter_store::{SqliteOptions, SqliteStore, StoreError, StoreUrl};
 
 use crate::home::Home;
 use crate::settings::Settings;
@@ -55,9 +55,20 @@ pub(crate) fn of_settings(settings: &Settings, home: &Home, clock: Arc<dyn Clock
             })?;
         }
         let options = options_of(&settings)?;
-        let store = SqliteStore::open(url.path(), options, Arc::clone(&clock))?;
+        let Some(path) = url.path() else {
+            return Err(not_built(&url).into());
+        };
+        let store = SqliteStore::open(path, options, Arc::clone(&clock))?;
         Ok(Box::new(store) as Box<dyn Sink>)
     })
+}
+
+/// A store of a kind that this build leaves out.
+fn not_built(url: &StoreUrl) -> StoreError {
+    StoreError::NotBuilt {
+        store: url.to_string(),
+        feature: "postgres",
+    }
 }
 
 fn options_of(settings: &Settings) -> Result<SqliteOptions, SinkError> {

@@ -14,6 +14,7 @@ mod layers;
 mod licences;
 mod links;
 mod metadata;
+mod parts;
 mod prices;
 mod shell;
 mod tests;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::parts;
 use crate::shell;
 use crate::totals::Totals;
 
@@ -19,6 +20,8 @@ struct Area {
     name: &'static str,
     /// Runs only with `--full`, or by its name.
     is_long: bool,
+    /// Whether it runs against programs of the system: see [`parts`].
+    needs_parts: bool,
     command: fn(is_full: bool) -> Command,
     count: fn(&str) -> Option<Totals>,
 }
@@ -27,12 +30,14 @@ const AREAS: &[Area] = &[
     Area {
         name: "rust",
         is_long: false,
+        needs_parts: true,
         command: rust,
         count: Totals::of_rust,
     },
     Area {
         name: "loom",
         is_long: true,
+        needs_parts: false,
         command: loom,
         count: Totals::of_rust,
     },
@@ -120,6 +125,13 @@ fn run_area(area: &Area, is_full: bool) -> Totals {
     let mut totals = Totals::default();
     let shown = shell::shown(&command);
     println!("{}: {shown}", area.name);
+    // The tests that need no part run all the same; those that do say what is missing.
+    if area.needs_parts
+        && let Err(error) = parts::provide()
+    {
+        eprintln!("{}: {error:#}", area.name);
+        totals.failed += 1;
+    }
     match run_counting(&mut command, area.count, &mut totals) {
         Ok(true) => {}
         Ok(false) if totals.failed > 0 => {}
@@ -239,6 +251,7 @@ mod unit {
         let area = Area {
             name: "made up",
             is_long: false,
+            needs_parts: false,
             command: |_| Command::new("false"),
             count: Totals::of_rust,
         };

@@ -1,11 +1,16 @@
 //! What callmeter's tests share. For development only.
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
-//! clock that stands still ([`clock`]), and the fixed look-alikes of secrets and content that privacy
-//! tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
+//! clock that stands still ([`clock`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its
+//! connections ([`chaos`]), and the fixed look-alikes of secrets and content that privacy tests search
+//! for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 
+#[cfg(unix)]
+pub mod chaos;
 pub mod clock;
 pub mod markers;
+#[cfg(unix)]
+pub mod postgres;
 pub mod records;
 pub mod sink;

@@ -54,7 +54,7 @@ fn a_zone_that_is_none() {
 
 #[test]
 fn a_store_of_another_kind() {
-    let seen = Place::new().seen(&["--store", "postgres://me:s3cr3t-hunter2@db/shop"]);
+    let seen = Place::new().seen(&["--store", "mysql://me:s3cr3t-hunter2@db/shop"]);
     assert!(!seen.contains("hunter2"), "{seen}");
     insta::assert_snapshot!(seen);
 }

@@ -91,13 +91,16 @@ pub(super) static KEYS: [Key; 18] = [
     Key {
         name: "store.url",
         purpose: "where rows go",
-        takes: "sqlite:PATH",
+        takes: "sqlite:PATH or postgres://USER@HOST/DATABASE",
         default: "the embedded store in the home",
         is_secret: true,
         apply: |settings, raw, base| {
             let text = value::text(raw)?;
-            let url = StoreUrl::parse(&text)
-                .map_err(|error| Expected(format!("sqlite:PATH: {error}")))?;
+            let url = StoreUrl::parse(&text).map_err(|error| {
+                Expected(format!(
+                    "sqlite:PATH or postgres://USER@HOST/DATABASE: {error}"
+                ))
+            })?;
             settings.store.url = Some(url.resolve_against(base));
             Ok(())
         },

@@ -167,7 +167,12 @@ impl FlightBuffer {
         options: &Options,
     ) -> Result<(Self, Vec<FlightError>), FlightError> {
         let mut passed_over = Vec::new();
-        for place in Place::candidates(home) {
+        let places = if options.group_access {
+            Place::candidates_of_a_group(home)
+        } else {
+            Place::candidates(home)
+        };
+        for place in places {
             match Self::create(&place, options) {
                 Ok(buffer) => return Ok((buffer, passed_over)),
                 Err(FlightError::Geometry { slots }) => {

@@ -49,6 +49,9 @@ impl FlightFile {
         let mode = Mode::from_raw_mode(place.file_mode() as _);
         let made = rustix::fs::open(&path, flags, mode).map(File::from);
         let reserved = made.map_err(std::io::Error::from).and_then(|file| {
+            if place.group_access {
+                rustix::fs::fchmod(&file, mode)?;
+            }
             reserve(&file, geometry.bytes())?;
             Ok(file)
         });

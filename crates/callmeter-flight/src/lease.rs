@@ -20,7 +20,7 @@ static HELD: Mutex<BTreeMap<PathBuf, u32>> = Mutex::new(BTreeMap::new());
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    _file: File,
+    file: Option<File>,
 }
 
 impl Lease {
@@ -32,8 +32,12 @@ impl Lease {
         Self::try_take_with(path, 0o600)
     }
 
-    /// As [`try_take`](Self::try_take), with a mode for a file that does not exist yet.
-    pub(crate) fn try_take_with(path: &Path, mode: u32) -> io::Result<Option<Self>> {
+    /// As [`try_take`](Self::try_take), with the rights of a file that does not exist yet, such as
+    /// `0o660` where a group shares the directory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_take_with(path: &Path, mode: u32) -> io::Result<Option<Self>> {
         let mut held = held()?;
         let me = std::process::id();
         if held.get(path) == Some(&me) {
@@ -46,7 +50,7 @@ impl Lease {
         held.insert(path.to_owned(), me);
         Ok(Some(Self {
             path: path.to_owned(),
-            _file: file,
+            file: Some(file),
         }))
     }
 
@@ -62,6 +66,8 @@ impl Drop for Lease {
         if let Ok(mut held) = held()
             && held.get(&self.path) == Some(&std::process::id())
         {
+            // Closed within: another thread that took the lease in between would lose it by the closing.
+            self.file = None;
             held.remove(&self.path);
         }
     }
@@ -85,11 +91,13 @@ fn held() -> io::Result<MutexGuard<'static, BTreeMap<PathBuf, u32>>> {
 fn open(path: &Path, mode: u32) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(
-        path,
-        flags,
-        Mode::from_raw_mode(mode as _),
-    )?))
+    let mode = Mode::from_raw_mode(mode as _);
+    let file = File::from(rustix::fs::open(path, flags, mode)?);
+    if mode.contains(Mode::WGRP) {
+        // Past the process's umask; another user's file has its rights already.
+        let _ = rustix::fs::fchmod(&file, mode);
+    }
+    Ok(file)
 }
 
 #[cfg(not(unix))]

@@ -105,7 +105,8 @@ mod exports {
     pub use crate::fork::Process;
     pub use crate::lease::Lease;
     pub use crate::place::{
-        Place, PlaceKind, is_in_container, shared_memory_dir, shared_memory_root,
+        Place, PlaceKind, is_in_container, network_file_system, shared_memory_dir,
+        shared_memory_root,
     };
     pub use crate::random::fill_random;
     pub use crate::record::{FlightSlot, Name, NameRef, Opening, Refused};

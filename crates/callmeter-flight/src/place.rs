@@ -97,6 +97,17 @@ impl Place {
         Self::candidates_in(home, is_in_container())
     }
 
+    /// The places for the buffer of a home that a group shares: its members have no shared memory in
+    /// common, so that the home is the only one where they find each other's files.
+    pub fn candidates_of_a_group(home: &Path) -> Vec<Self> {
+        let mut places = Self::candidates(home);
+        places.retain(|place| place.kind != PlaceKind::SharedMemory);
+        places
+            .into_iter()
+            .map(|place| place.with_group_access(true))
+            .collect()
+    }
+
     fn candidates_in(home: &Path, in_container: bool) -> Vec<Self> {
         let is_volume = in_container && file_system::of(home).is_volume();
         let kind = if is_volume {
@@ -200,12 +211,23 @@ pub fn is_in_container() -> bool {
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
+/// The network file system that a directory lies on, by its name, if it does; of one that does not exist
+/// yet its nearest parent tells.
+pub fn network_file_system(dir: &Path) -> Option<&'static str> {
+    file_system::network(dir)
+}
+
 /// Makes a directory for this user alone, or makes sure that an existing one is that.
 #[cfg(unix)]
 fn private_dir(path: &Path, group_access: bool) -> Result<(), FlightError> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let mode = if group_access { 0o770 } else { 0o700 };
     match std::fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) if group_access => {
+            // Past the process's umask; the group of the directory above is that of all within.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode | 0o2000);
+            return std::fs::set_permissions(path, mode).map_err(FlightError::io("open", path));
+        }
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(FlightError::io("make", path)(error)),
@@ -273,6 +295,31 @@ mod file_system {
             Some(0xca45_1a4e) => FileSystem::Unfit("bcachefs"),
             _ => FileSystem::Local,
         }
+    }
+
+    /// Those of them, and others, whose files other machines may be using.
+    #[cfg(target_os = "linux")]
+    pub(super) fn network(path: &Path) -> Option<&'static str> {
+        let found = path
+            .ancestors()
+            .find_map(|path| rustix::fs::statfs(path).ok())?;
+        match found.f_type as u32 {
+            0x6969 => Some("NFS"),
+            0x517b | 0xfe53_4d42 | 0xff53_4d42 => Some("SMB"),
+            0x0102_1997 => Some("9p"),
+            0x00c3_6400 => Some("Ceph"),
+            0x5346_414f => Some("AFS"),
+            0x0bd0_0bd0 => Some("Lustre"),
+            0x4750_4653 => Some("GPFS"),
+            0x7461_636f => Some("OCFS2"),
+            0x0116_1970 => Some("GFS2"),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn network(_path: &Path) -> Option<&'static str> {
+        None
     }
 
     #[cfg(not(target_os = "linux"))]

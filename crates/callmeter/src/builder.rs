@@ -149,6 +149,7 @@ impl Builder {
             limits: BatchLimits {
                 rows: settings.shipper.batch_rows,
                 age: settings.shipper.batch_age,
+                replay_rows_per_second: crate::shipper::REPLAY_ROWS_PER_SECOND,
             },
             max_spool_bytes: settings.spool.max_bytes,
             exit_flush: settings.exit_flush,

@@ -6,8 +6,9 @@
 //! ship-HASH.lock     the office of the shipper, one for each store
 //! ledger.sqlite      the counters of spools that are no more
 //! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
+//! flight/            flight files, where shared memory is not their place
 //! ```
-//! Directories are 0700 and files 0600: a home belongs to one user.
+//! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
 
 use std::fs;
 use std::io;
@@ -16,18 +17,33 @@ use std::path::{Path, PathBuf};
 use callmeter_core::{Conservation, HashKey};
 
 use crate::ledger::Ledger;
-use crate::spool::{SPOOL_EXTENSION, SpoolReader};
+use crate::spool::{Rights, SPOOL_EXTENSION, SpoolReader};
 
 /// A home directory of callmeter.
 #[derive(Clone, Debug)]
 pub struct Home {
     path: PathBuf,
+    rights: Rights,
 }
 
 impl Home {
     /// Names a home without touching the disk.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            rights: Rights::User,
+        }
+    }
+
+    /// The same home, shared by the group of its directory.
+    #[must_use]
+    pub fn with_group_access(mut self, group_access: bool) -> Self {
+        self.rights = if group_access {
+            Rights::Group
+        } else {
+            Rights::User
+        };
+        self
     }
 
     /// The directory.
@@ -71,6 +87,19 @@ impl Home {
         Ok(standing)
     }
 
+    pub(crate) fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// Where this home's processes may have their flight files.
+    pub(crate) fn flight_dirs(&self) -> Vec<PathBuf> {
+        let shared = callmeter_flight::shared_memory_dir(&self.path);
+        shared
+            .into_iter()
+            .chain([self.path.join("flight")])
+            .collect()
+    }
+
     pub(crate) fn spool_dir(&self) -> PathBuf {
         self.path.join("spool")
     }
@@ -108,10 +137,10 @@ impl Home {
         Ok(spools)
     }
 
-    /// Makes the home and its spool directory, for this user alone.
+    /// Makes the home and its spool directory, for those alone who may use it.
     pub(crate) fn make(&self) -> io::Result<()> {
-        make_private(&self.path)?;
-        make_private(&self.spool_dir())
+        self.rights.make_dir(&self.path)?;
+        self.rights.make_dir(&self.spool_dir())
     }
 
     /// The home's own key, or one that lives as long as the process where the home has no place for it.
@@ -146,7 +175,7 @@ impl Home {
         }
         // Written aside and linked into place, so that of two processes both read the same key.
         let aside = self.path.join(format!("hash.key.{}", std::process::id()));
-        write_private(&aside, &bytes)?;
+        write_private(&aside, &bytes, self.rights)?;
         let linked = fs::hard_link(&aside, &path);
         fs::remove_file(&aside)?;
         match linked {
@@ -171,21 +200,14 @@ pub struct HomeStanding {
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     use std::io::Write;
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, rights.file_mode());
     let mut file = options.open(path)?;
+    rights.open_to_group(&file)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

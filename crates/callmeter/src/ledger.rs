@@ -9,6 +9,8 @@ use std::path::Path;
 use callmeter_core::{Conservation, DropReason};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use crate::spool::{Rights, SpoolError};
+
 /// One transaction: whoever reads meanwhile sees an empty ledger or a whole one.
 const SCHEMA: &str = "
 BEGIN IMMEDIATE;
@@ -25,7 +27,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub(crate) fn open(path: &Path, rights: Rights) -> Result<Self, SpoolError> {
+        match rights.make_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "journal_mode", "WAL")?;
@@ -77,7 +85,7 @@ impl Ledger {
         &mut self,
         spool_id: &str,
         figures: &Conservation,
-    ) -> rusqlite::Result<bool> {
+    ) -> Result<bool, SpoolError> {
         let transaction = self.db.transaction()?;
         let known: Option<i64> = transaction
             .query_row(
@@ -110,7 +118,7 @@ impl Ledger {
     }
 
     /// Forgets the id of a spool whose files are gone.
-    pub(crate) fn forget(&mut self, spool_id: &str) -> rusqlite::Result<()> {
+    pub(crate) fn forget(&mut self, spool_id: &str) -> Result<(), SpoolError> {
         self.db
             .execute("DELETE FROM retiring WHERE spool_id = ?1", [spool_id])?;
         Ok(())
@@ -131,7 +139,7 @@ mod tests {
         unmade.pragma_update(None, "journal_mode", "WAL").unwrap();
         assert_eq!(Ledger::read(&path).unwrap(), nothing);
         drop(unmade);
-        Ledger::open(&path).unwrap();
+        Ledger::open(&path, Rights::User).unwrap();
         assert_eq!(Ledger::read(&path).unwrap(), nothing);
     }
 }

@@ -38,6 +38,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod adoption;
 mod backoff;
 mod builder;
 mod control;
@@ -56,6 +57,8 @@ mod random {
 mod recorder;
 mod report;
 mod run;
+#[doc(hidden)]
+pub mod seams;
 mod setters;
 pub mod settings;
 mod shipper;

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callmeter_core::{CallRecord, DropReason};
+use callmeter_core::{CallRecord, DropReason, Timestamp};
 use callmeter_flight::Drainer;
 
 use crate::control::Control;
 use crate::figures::{self, Figures};
 use crate::recorder::Recorder;
-use crate::spool::{SpoolError, SpoolOwner, SpoolWriter};
+use crate::spool::{SpoolError, SpoolInlet as _, SpoolOwner, SpoolWriter};
 use crate::station::Station;
 
 const BATCH: usize = 1_000;
@@ -172,6 +172,11 @@ impl Worker {
                     "the flight file was removed by somebody; another was made"
                 );
                 figures::tell_place(&station.buffer, &passed_over);
+                if let Some(spool) = &mut self.spool
+                    && let Err(error) = attach(spool, &drainer, self.recorder.clock.now())
+                {
+                    self.failed(&error);
+                }
                 self.drainers.insert(0, drainer);
                 self.tell_buffers();
                 self.recorder.set_buffer(station.buffer.id());
@@ -246,14 +251,19 @@ impl Worker {
         if self.spool.is_none() {
             let plan = &self.recorder.plan;
             plan.home.make()?;
-            let spool = SpoolWriter::create(
+            let mut spool = SpoolWriter::create(
                 &plan.home.spool_dir(),
                 &SpoolOwner {
                     home: plan.home.path().to_string_lossy().into_owned(),
                     store: plan.store.clone(),
                     made_at: self.recorder.clock.now(),
                 },
+                plan.home.rights(),
             )?;
+            // Before any of their rows is in it: an adopter finds the spool by the flight file.
+            for drainer in &self.drainers {
+                attach(&mut spool, drainer, self.recorder.clock.now())?;
+            }
             self.control
                 .update(|state| state.spool = Some(spool.path().to_owned()));
             self.spool = Some(spool);
@@ -332,11 +342,11 @@ impl Worker {
     }
 
     fn is_unready(&self) -> bool {
-        self.spool.as_ref().is_some_and(SpoolWriter::has_unready)
+        self.spool.as_ref().is_some_and(|spool| spool.has_unready())
     }
 
     fn publish(&self, flush_asked: u64) {
-        let seq = self.spool.as_ref().map_or(0, SpoolWriter::last_seq);
+        let seq = self.spool.as_ref().map_or(0, |spool| spool.last_seq());
         if self.control.snapshot().flush_spooled < flush_asked {
             self.control.update(|state| {
                 state.flush_spooled = flush_asked;
@@ -344,4 +354,15 @@ impl Worker {
             });
         }
     }
+}
+
+/// Tells the spool whose calls come to it.
+fn attach(spool: &mut SpoolWriter, drainer: &Drainer, at: Timestamp) -> Result<(), SpoolError> {
+    let Some(path) = drainer.buffer().path() else {
+        return Ok(());
+    };
+    let (Some(flight), Some(place)) = (path.file_stem(), path.parent()) else {
+        return Ok(());
+    };
+    spool.attach(&flight.to_string_lossy(), &place.to_string_lossy(), at)
 }

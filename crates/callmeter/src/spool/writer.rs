@@ -1,61 +1,75 @@
-//! The owner's side of a spool: append, and raise what shippers may read.
+//! The owner's side of a spool file: append, and raise what shippers may read.
 
 use std::path::{Path, PathBuf};
 
 use callmeter_core::{CallRecord, DropReason, Timestamp};
-use rusqlite::{Connection, TransactionBehavior, params};
-
-use super::schema::{self, FORMAT};
-use super::{FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError};
 use callmeter_flight::Lease;
+use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
-/// What a new spool says of itself.
-#[derive(Clone, Debug)]
-pub(crate) struct SpoolOwner {
-    /// The home's path.
-    pub(crate) home: String,
-    /// The store's URL without password.
-    pub(crate) store: String,
-    /// When the spool is made.
-    pub(crate) made_at: Timestamp,
-}
+use super::journal::{FlightFigures, SpoolInlet, SpoolOwner};
+use super::rights::Rights;
+use super::schema::{self, FORMAT};
+use super::{ADOPTED_LANE, FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError};
 
 /// The one writer of a spool file, with its lease.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     db: Connection,
     path: PathBuf,
+    name: String,
     next_seq: i64,
     ready_seq: i64,
+    syncs: bool,
+    noted: Option<FlightFigures>,
+    encoded: Vec<u8>,
     _lease: Lease,
 }
 
 impl SpoolWriter {
     /// Makes a spool of this process's own in `dir`.
-    pub(crate) fn create(dir: &Path, owner: &SpoolOwner) -> Result<Self, SpoolError> {
-        let spool_id =
-            crate::identity::new_call_id(owner.made_at.max(Timestamp::EPOCH)).to_string();
-        let path = dir.join(&spool_id).with_extension(SPOOL_EXTENSION);
+    pub(crate) fn create(
+        dir: &Path,
+        owner: &SpoolOwner,
+        rights: Rights,
+    ) -> Result<Self, SpoolError> {
+        super::rights::refuse_network(dir)?;
+        let name = crate::identity::new_call_id(owner.made_at.max(Timestamp::EPOCH)).to_string();
+        let path = dir.join(&name).with_extension(SPOOL_EXTENSION);
         // The lease stands before the file does, so that nobody takes the file for a dead one's.
+        let lease_path = path.with_extension(LEASE_EXTENSION);
         let lease =
-            Lease::try_take(&path.with_extension(LEASE_EXTENSION))?.ok_or(SpoolError::Busy)?;
-        let db = schema::create(&path)?;
-        db.execute(
-            "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                FORMAT,
-                spool_id,
-                owner.home,
-                owner.store,
-                owner.made_at.as_micros(),
-                std::process::id()
-            ],
-        )?;
+            Lease::try_take_with(&lease_path, rights.file_mode())?.ok_or(SpoolError::Busy)?;
+        let made = schema::create(&path, rights).and_then(|db| {
+            let transaction = db.unchecked_transaction()?;
+            transaction.execute_batch(schema::SCHEMA)?;
+            transaction.execute(
+                "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    FORMAT,
+                    name,
+                    owner.home,
+                    owner.store,
+                    owner.made_at.as_micros(),
+                    concat!("callmeter ", env!("CARGO_PKG_VERSION")),
+                    std::process::id()
+                ],
+            )?;
+            transaction.commit()?;
+            Ok(db)
+        });
+        let db = made.inspect_err(|_| {
+            // Nothing was promised yet: half a file would only be in the way.
+            super::remove_files(&path);
+        })?;
         Ok(Self {
             db,
             path,
+            name,
             next_seq: 1,
             ready_seq: 0,
+            syncs: false,
+            noted: None,
+            encoded: Vec::with_capacity(512),
             _lease: lease,
         })
     }
@@ -65,64 +79,163 @@ impl SpoolWriter {
         &self.path
     }
 
-    /// Inserts `batch` and raises `ready_seq` over what was inserted before; with `sync` the commit
-    /// reaches the disk. `dropped` are losses to be counted with it.
-    pub(crate) fn append(
+    fn write(
         &mut self,
         batch: &[CallRecord],
         dropped: &[(DropReason, u64)],
-        sync: bool,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<i64, SpoolError> {
         let ready = self.next_seq.saturating_sub(1);
-        self.db
-            .pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
         let transaction = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut seq = self.next_seq;
         {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO rows(lane, seq, record) VALUES (?1, ?2, ?3)")?;
-            let mut encoded = Vec::with_capacity(512);
+            let mut insert = insert_row(&transaction)?;
             for record in batch {
-                encoded.clear();
-                record.encode_into(&mut encoded);
-                insert.execute(params![FRESH_LANE, seq, encoded])?;
+                put_row(&mut insert, seq, FRESH_LANE, record, &mut self.encoded)?;
                 seq = seq.saturating_add(1);
             }
-            transaction
-                .prepare_cached(
-                    "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
-                )?
-                .execute(params![
-                    seq,
-                    ready,
-                    i64::try_from(batch.len()).unwrap_or(i64::MAX)
-                ])?;
-            let mut count = transaction.prepare_cached(
-                "INSERT INTO dropped VALUES (?1, ?2) \
-                 ON CONFLICT(reason) DO UPDATE SET count = count + excluded.count",
-            )?;
-            for (reason, lost) in dropped {
-                count.execute(params![
-                    reason.as_str(),
-                    i64::try_from(*lost).unwrap_or(i64::MAX)
-                ])?;
-            }
+        }
+        transaction
+            .prepare_cached(
+                "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
+            )?
+            .execute(params![
+                seq,
+                ready,
+                i64::try_from(batch.len()).unwrap_or(i64::MAX)
+            ])?;
+        count_dropped(&transaction, dropped)?;
+        if let Some(figures) = &self.noted {
+            note(&transaction, figures)?;
         }
         transaction.commit()?;
-        self.next_seq = seq;
         self.ready_seq = ready;
+        Ok(seq)
+    }
+}
+
+impl SpoolInlet for SpoolWriter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn attach(&mut self, flight: &str, place: &str, at: Timestamp) -> Result<(), SpoolError> {
+        attach(&self.db, flight, place, at)
+    }
+
+    fn note(&mut self, figures: FlightFigures) {
+        self.noted = Some(figures);
+    }
+
+    fn append(
+        &mut self,
+        batch: &[CallRecord],
+        dropped: &[(DropReason, u64)],
+        sync: bool,
+    ) -> Result<(), SpoolError> {
+        if self.syncs != sync {
+            self.db
+                .pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
+            self.syncs = sync;
+        }
+        self.next_seq = self.write(batch, dropped)?;
+        self.noted = None;
         Ok(())
     }
 
-    /// Whether rows are committed that shippers may not read yet.
-    pub(crate) const fn has_unready(&self) -> bool {
+    fn has_unready(&self) -> bool {
         self.ready_seq < self.next_seq.saturating_sub(1)
     }
 
-    /// The number of the last row inserted; 0 before the first.
-    pub(crate) const fn last_seq(&self) -> i64 {
+    fn last_seq(&self) -> i64 {
         self.next_seq.saturating_sub(1)
     }
+}
+
+/// The statement that inserts a row.
+pub(super) fn insert_row<'a>(
+    transaction: &'a Transaction<'_>,
+) -> Result<CachedStatement<'a>, SpoolError> {
+    Ok(transaction.prepare_cached("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?)
+}
+
+/// Inserts a row; `encoded` is room to work in.
+pub(super) fn put_row(
+    insert: &mut CachedStatement<'_>,
+    seq: i64,
+    lane: i64,
+    record: &CallRecord,
+    encoded: &mut Vec<u8>,
+) -> Result<(), SpoolError> {
+    debug_assert!(lane == FRESH_LANE || lane == ADOPTED_LANE);
+    encoded.clear();
+    record.encode_into(encoded);
+    insert.execute(params![
+        seq,
+        lane,
+        record.call_id.hi(),
+        record.call_id.lo(),
+        record.layer.code(),
+        record.rev,
+        encoded.as_slice()
+    ])?;
+    Ok(())
+}
+
+pub(super) fn attach(
+    db: &Connection,
+    flight: &str,
+    place: &str,
+    at: Timestamp,
+) -> Result<(), SpoolError> {
+    db.execute(
+        "INSERT OR IGNORE INTO flights VALUES (?1, ?2, ?3, 0, 0, NULL)",
+        params![flight, place, at.as_micros()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn count_dropped(
+    transaction: &Transaction<'_>,
+    dropped: &[(DropReason, u64)],
+) -> Result<(), SpoolError> {
+    for (reason, lost) in dropped.iter().filter(|(_, lost)| *lost > 0) {
+        transaction
+            .prepare_cached(
+                "INSERT INTO dropped VALUES (?1, ?2) \
+                 ON CONFLICT(reason) DO UPDATE SET count = count + excluded.count",
+            )?
+            .execute(params![
+                reason.as_str(),
+                i64::try_from(*lost).unwrap_or(i64::MAX)
+            ])?;
+    }
+    Ok(())
+}
+
+/// Counts what a flight file's counters show beyond what was counted of them before.
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    figures: &FlightFigures,
+) -> Result<(), SpoolError> {
+    let stored = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    transaction
+        .prepare_cached("UPDATE flights SET opened = ?2 WHERE flight = ?1")?
+        .execute(params![figures.flight, stored(figures.opened)])?;
+    for (loss, reason, count) in &figures.losses {
+        let known: i64 = transaction
+            .prepare_cached(
+                "SELECT ifnull(max(count), 0) FROM flight_losses WHERE flight = ?1 AND loss = ?2",
+            )?
+            .query_row(params![figures.flight, loss], |row| row.get(0))?;
+        let new = count.saturating_sub(u64::try_from(known).unwrap_or(0));
+        if new > 0 {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO flight_losses VALUES (?1, ?2, ?3)")?
+                .execute(params![figures.flight, loss, stored(*count)])?;
+            count_dropped(transaction, &[(*reason, new)])?;
+        }
+    }
+    Ok(())
 }

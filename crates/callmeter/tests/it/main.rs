@@ -1,6 +1,10 @@
-//! The SDK from outside: guards and what becomes of them.
+//! The SDK from outside: guards and what becomes of them, when processes die and stores fail too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod adoption;
 mod flight;
+mod format;
 mod guards;
+mod homes;
+mod shipping;
 mod support;

@@ -1,0 +1,473 @@
+//! The shipper: takes calls from the spools of a home to their store, and deletes what it answered for.
+//!
+//! One process a home and store is elected by a lock; the others stand by and take over when it dies. It
+//! ships the spools of living and dead processes alike, and adopts what the dead left in their flight
+//! files. Fresh rows flow at once, a backlog beside them in a lane of its own ([`backlog`]). A batch that
+//! fails is sent again with back-off and jitter ([`health`]); a batch that holds a row no store will take
+//! is halved until that row stands alone and is set aside ([`sending`]). Rows of a newer record format stay
+//! where they are and hold up nobody.
+//!
+//! [`Shipper::tick`] does what there is to do now and says when to come again; it never waits but for disk
+//! and store, and takes every moment from the clock that it was given, so that a simulation can drive it.
+
+mod backlog;
+mod health;
+mod sending;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use callmeter_core::{Clock, Sink, SinkError, SystemClock};
+
+use self::backlog::{Allowance, Lane, Lanes};
+use self::health::Health;
+use self::sending::SendError;
+use crate::adoption::{Adopter, OpenSpool};
+use crate::backoff::Backoff;
+use crate::control::Control;
+use crate::home::Home;
+use crate::spool::{Disk, Hold, HomeDisk, SpoolError};
+
+const POLL: Duration = Duration::from_millis(50);
+const STAND_BY: Duration = Duration::from_millis(500);
+const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
+const GIVE_BACK_SPACE_EVERY: Duration = Duration::from_secs(1);
+const CLOSE_IDLE_SINK_AFTER: Duration = Duration::from_secs(30);
+
+/// How many rows of a backlog are sent in a second, unless told.
+pub(crate) const REPLAY_ROWS_PER_SECOND: u64 = 2_000;
+
+/// Opens the sink; tried again with back-off while it fails.
+pub(crate) type MakeSink = Box<dyn FnMut() -> Result<Box<dyn Sink>, SinkError> + Send>;
+
+/// How much is sent at a time, and how long it may wait for more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    pub(crate) rows: usize,
+    pub(crate) age: Duration,
+    /// How many rows of a backlog are sent in a second.
+    pub(crate) replay_rows_per_second: u64,
+}
+
+/// What a shipper has sent so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shipped {
+    pub(crate) acknowledged: u64,
+    pub(crate) rejected: u64,
+}
+
+impl Shipped {
+    fn add(&mut self, other: Self) {
+        self.acknowledged = self.acknowledged.saturating_add(other.acknowledged);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+    }
+}
+
+/// Who ships for one home and store.
+pub(crate) struct Shipper {
+    disk: Arc<dyn Disk>,
+    store: String,
+    make_sink: MakeSink,
+    limits: BatchLimits,
+    control: Arc<Control>,
+    /// When things are said to have happened.
+    clock: Arc<dyn Clock>,
+    /// How long things take: its monotonic half.
+    timer: Arc<dyn Clock>,
+    adopter: Adopter,
+    office: Option<Hold>,
+    sink: Option<Box<dyn Sink>>,
+    spools: BTreeMap<String, OpenSpool>,
+    lanes: BTreeMap<String, Lanes>,
+    /// Spools for other stores, and those that a newer callmeter made.
+    foreign: BTreeSet<String>,
+    allowance: Allowance,
+    health: Health,
+    shipped: Shipped,
+    fresh_since: Option<u64>,
+    looked_for_the_dead: Option<u64>,
+    gave_back_space: Option<u64>,
+    last_sent: u64,
+    /// Not before this moment of the timer is the next trial.
+    not_before: u64,
+}
+
+impl std::fmt::Debug for Shipper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shipper")
+            .field("store", &self.store)
+            .field("is_elected", &self.office.is_some())
+            .field("spools", &self.spools.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shipper {
+    /// The shipper of a home on this machine.
+    pub(crate) fn new(
+        home: Home,
+        store: String,
+        make_sink: MakeSink,
+        limits: BatchLimits,
+        control: Arc<Control>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let path = home.path().to_string_lossy().into_owned();
+        let parts = Parts {
+            disk: Arc::new(HomeDisk::new(home)),
+            home: path,
+            store,
+            make_sink,
+            clock,
+            // A clock of the host's may run at another pace than its disks and stores.
+            timer: Arc::new(SystemClock),
+            backoff: Backoff::default(),
+        };
+        Self::of_parts(parts, limits, control)
+    }
+
+    /// A shipper of parts that may be a simulation's.
+    pub(crate) fn of_parts(parts: Parts, limits: BatchLimits, control: Arc<Control>) -> Self {
+        let now = parts.timer.monotonic_ns();
+        let most = limits.rows as u64;
+        Self {
+            adopter: Adopter::new(parts.home, parts.store.clone()),
+            disk: parts.disk,
+            store: parts.store,
+            make_sink: parts.make_sink,
+            limits,
+            control,
+            clock: parts.clock,
+            timer: parts.timer,
+            office: None,
+            sink: None,
+            spools: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            allowance: Allowance::new(limits.replay_rows_per_second, most, now),
+            health: Health::new(parts.backoff),
+            shipped: Shipped::default(),
+            fresh_since: None,
+            looked_for_the_dead: None,
+            gave_back_space: None,
+            last_sent: now,
+            not_before: 0,
+        }
+    }
+
+    /// One round in a thread of its own; says whether it was the last.
+    pub(crate) fn step(&mut self) -> bool {
+        let pause = self.tick();
+        let seen = self.control.snapshot();
+        if seen.stop_shipper {
+            return true;
+        }
+        self.control.wait_until(pause, |state| {
+            state.stop_shipper || state.flush_spooled > seen.flush_spooled
+        });
+        false
+    }
+
+    /// Does what there is to do; says how long to wait before the next time.
+    pub(crate) fn tick(&mut self) -> Duration {
+        if !self.is_elected() {
+            return STAND_BY;
+        }
+        let now = self.timer.monotonic_ns();
+        if let Err(error) = self.look_at_spools(now) {
+            self.tell_error(&error.to_string());
+            return STAND_BY;
+        }
+        if now < self.not_before {
+            return Duration::from_nanos(self.not_before.saturating_sub(now));
+        }
+        match self.ship_what_is_due(now) {
+            Ok(Some(pause)) => pause,
+            Ok(None) => {
+                self.tidy(now);
+                POLL
+            }
+            Err(SendError::Sink(error)) => self.store_failed(&error, now),
+            Err(SendError::Spool(name, error)) => {
+                self.spool_failed(&name, &error);
+                POLL
+            }
+        }
+    }
+
+    /// What was sent so far.
+    pub(crate) const fn shipped(&self) -> Shipped {
+        self.shipped
+    }
+
+    /// Whether this is the home's elected shipper to its store.
+    pub(crate) const fn is_at_work(&self) -> bool {
+        self.office.is_some()
+    }
+
+    /// Sends what is due of both lanes; `None` when nothing is, else when to come again.
+    fn ship_what_is_due(&mut self, now: u64) -> Result<Option<Duration>, SendError> {
+        if self.health.is_degraded() {
+            return self.probe();
+        }
+        let state = self.control.snapshot();
+        let is_urgent = state.waiting_flushes > 0 || state.stop_shipper || state.stop_worker;
+        let waiting = self.waiting(Lane::Fresh);
+        let mut sent_any = false;
+        if waiting == 0 {
+            self.fresh_since = None;
+        } else {
+            let since = *self.fresh_since.get_or_insert(now);
+            let is_due = waiting >= self.limits.rows as u64
+                || passed(since, now) >= self.limits.age
+                || is_urgent;
+            if is_due {
+                self.ship(Lane::Fresh, self.limits.rows)?;
+                self.fresh_since = None;
+                sent_any = true;
+            }
+        }
+        let backlog = self.waiting(Lane::Backlog);
+        if backlog > 0 {
+            let most = self.limits.rows as u64;
+            let allowed = if is_urgent {
+                most
+            } else {
+                self.allowance.rows(now)
+            };
+            // In batches worth their transaction, unless it is the last.
+            let wanted = backlog.min(most);
+            if allowed >= wanted {
+                let sent = self.ship(Lane::Backlog, usize::try_from(wanted).unwrap_or(1))?;
+                self.allowance.take(sent);
+                sent_any = true;
+            }
+        }
+        Ok(sent_any.then_some(Duration::ZERO))
+    }
+
+    /// Half open: one row, the oldest of whichever lane has one, shows whether the store is back.
+    fn probe(&mut self) -> Result<Option<Duration>, SendError> {
+        for lane in [Lane::Backlog, Lane::Fresh] {
+            if self.waiting(lane) > 0 && self.ship(lane, 1)? > 0 {
+                return Ok(Some(Duration::ZERO));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends at most `limit` rows of a lane; says how many there were.
+    fn ship(&mut self, lane: Lane, limit: usize) -> Result<u64, SendError> {
+        let batch = self.gather(lane, limit)?;
+        self.send(lane, &batch)?;
+        if batch.len() > 0 {
+            self.last_sent = self.timer.monotonic_ns();
+            self.store_answered();
+        }
+        Ok(batch.len() as u64)
+    }
+
+    /// About how many rows of a lane wait, in all spools.
+    fn waiting(&self, lane: Lane) -> u64 {
+        self.lanes
+            .values()
+            .fold(0, |sum, lanes| sum.saturating_add(lanes.waiting(lane)))
+    }
+
+    fn is_elected(&mut self) -> bool {
+        if self.office.is_none() {
+            self.office = self.disk.hold_office(&self.store).unwrap_or_else(|error| {
+                // No home yet means nothing to ship yet.
+                let is_no_home = matches!(&error, SpoolError::Io(source)
+                    if source.kind() == std::io::ErrorKind::NotFound);
+                if !is_no_home {
+                    self.tell_error(&format!("cannot take the shipper's office: {error}"));
+                }
+                None
+            });
+            let is_shipping = self.office.is_some();
+            self.control.update(|state| state.is_shipping = is_shipping);
+        }
+        self.office.is_some()
+    }
+
+    /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.
+    fn look_at_spools(&mut self, now: u64) -> Result<(), SpoolError> {
+        let is_due = is_due(&mut self.looked_for_the_dead, LOOK_FOR_THE_DEAD_EVERY, now);
+        for name in self.disk.spools()? {
+            if !self.spools.contains_key(&name) && !self.foreign.contains(&name) {
+                self.meet(&name, is_due)?;
+            }
+        }
+        if is_due {
+            let adopted =
+                self.adopter
+                    .adopt_the_dead(&*self.disk, &mut self.spools, self.clock.now());
+            if let Err(error) = adopted {
+                self.tell_error(&error.to_string());
+            }
+        }
+        let mut failed = Vec::new();
+        for (name, spool) in &mut self.spools {
+            let lanes = self.lanes.entry(name.clone()).or_default();
+            if let Err(error) = lanes.look(&mut *spool.outlet) {
+                failed.push((name.clone(), error));
+            }
+        }
+        for (name, error) in failed {
+            self.spool_failed(&name, &error);
+        }
+        Ok(())
+    }
+
+    /// Opens a spool that was not there before.
+    fn meet(&mut self, name: &str, is_due: bool) -> Result<(), SpoolError> {
+        let opened = self.disk.open(name).and_then(|mut outlet| {
+            let lanes = Lanes::of(&mut *outlet, self.limits.rows)?;
+            Ok((outlet, lanes))
+        });
+        match opened {
+            Ok((outlet, lanes)) => {
+                // Where settings cannot be read a process does not know its store.
+                if outlet.store() == self.store || outlet.store().is_empty() {
+                    self.lanes.insert(name.to_owned(), lanes);
+                    let spool = OpenSpool {
+                        outlet,
+                        hold: None,
+                        is_settled: false,
+                    };
+                    self.spools.insert(name.to_owned(), spool);
+                } else {
+                    self.foreign.insert(name.to_owned());
+                }
+            }
+            Err(SpoolError::NewerFormat { .. }) => {
+                self.foreign.insert(name.to_owned());
+            }
+            // A living owner may just be making it; a dead one's is what it is.
+            Err(error) if is_due && error.is_of_the_file() => {
+                if let Some(hold) = self.disk.hold_spool(name)? {
+                    tracing::error!(
+                        target: "callmeter",
+                        spool = name,
+                        %error,
+                        "a spool is damaged; it is set aside; see `callmeter doctor`"
+                    );
+                    self.disk.set_aside(name)?;
+                    drop(hold);
+                }
+            }
+            // It cannot be read now: looked at again.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A spool could not be read or written: it is opened anew, and set aside where it is damaged.
+    fn spool_failed(&mut self, name: &str, error: &SpoolError) {
+        self.tell_error(&error.to_string());
+        if !matches!(error, SpoolError::Busy) {
+            self.lanes.remove(name);
+            self.spools.remove(name);
+        }
+    }
+
+    /// What there is time for when nothing is due: spent spools, free pages, an idle connection.
+    fn tidy(&mut self, now: u64) {
+        if is_due(&mut self.gave_back_space, GIVE_BACK_SPACE_EVERY, now) {
+            for spool in self.spools.values_mut() {
+                // Another second will do as well.
+                let _ = spool.outlet.give_back_space();
+            }
+            self.retire_the_spent();
+        }
+        if passed(self.last_sent, now) >= CLOSE_IDLE_SINK_AFTER {
+            self.sink = None;
+        }
+    }
+
+    /// Removes spools of dead owners from which everything has left; their figures go to the ledger.
+    fn retire_the_spent(&mut self) {
+        let mut spent = Vec::new();
+        for (name, spool) in &mut self.spools {
+            if spool.is_settled && spool.outlet.is_spent().unwrap_or(false) {
+                spent.push(name.clone());
+            }
+        }
+        for name in spent {
+            self.lanes.remove(&name);
+            if let Some(spool) = self.spools.remove(&name)
+                && let Some(hold) = spool.hold
+                && let Err(error) = self.disk.retire(&name, spool.outlet, hold)
+            {
+                self.tell_error(&format!("cannot retire the spool {name}: {error}"));
+            }
+        }
+    }
+
+    fn store_answered(&mut self) {
+        if !self.health.succeeded() {
+            return;
+        }
+        for lanes in self.lanes.values_mut() {
+            lanes.mark(self.limits.rows);
+        }
+        self.allowance = Allowance::new(
+            self.limits.replay_rows_per_second,
+            self.limits.rows as u64,
+            self.timer.monotonic_ns(),
+        );
+        self.control.update(|state| {
+            state.is_degraded = false;
+            state.last_error = None;
+        });
+    }
+
+    fn store_failed(&mut self, error: &SinkError, now: u64) -> Duration {
+        let pause = self.health.failed(error);
+        if self.health.is_failing() {
+            // Whatever failed, a new connection is the next trial's best chance.
+            self.sink = None;
+            let is_degraded = self.health.is_degraded();
+            self.control.update(|state| state.is_degraded = is_degraded);
+            self.tell_error(&error.to_string());
+        }
+        self.not_before = now.saturating_add(nanos(pause));
+        pause
+    }
+
+    fn tell_error(&self, message: &str) {
+        self.control
+            .update(|state| state.last_error = Some(message.to_owned()));
+    }
+}
+
+/// What a shipper is made of.
+pub(crate) struct Parts {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The home's path.
+    pub(crate) home: String,
+    pub(crate) store: String,
+    pub(crate) make_sink: MakeSink,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timer: Arc<dyn Clock>,
+    pub(crate) backoff: Backoff,
+}
+
+/// Whether it is time again; if so, the time is noted.
+fn is_due(last: &mut Option<u64>, every: Duration, now: u64) -> bool {
+    let is_due = last.is_none_or(|last| passed(last, now) >= every);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
+}
+
+fn passed(since_ns: u64, now_ns: u64) -> Duration {
+    Duration::from_nanos(now_ns.saturating_sub(since_ns))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -89,4 +89,13 @@ pub trait Sink: Send {
     /// # Errors
     /// Says what to do with the batch; nothing of it was stored then, or storing it again does no harm.
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError>;
+
+    /// Does a short piece of housekeeping, such as removing rows beyond the horizon; says whether there is
+    /// more of it. Asked for now and then, between batches, by the shipper at work.
+    ///
+    /// # Errors
+    /// As of a batch; the housekeeping is then put off.
+    fn maintain(&mut self) -> Result<bool, SinkError> {
+        Ok(false)
+    }
 }

@@ -10,6 +10,7 @@ mod books;
 mod columns;
 mod names;
 mod reader;
+mod retention;
 mod rollup;
 mod schema;
 mod writer;

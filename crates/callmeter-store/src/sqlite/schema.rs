@@ -1,7 +1,7 @@
 //! Schema 1 of the embedded store, and how a file is recognised.
 //!
 //! ```text
-//! about           one row: versions, accounting zone
+//! about           one row: versions, accounting zone, the time half below which calls were removed
 //! names, scopes   dictionaries: rows hold numbers, these hold the words
 //! calls           one row a call, by the two halves of its id; `ext` holds the record's rest
 //! roll_hour       sums by scope, UTC hour, provider, model, status
@@ -39,7 +39,8 @@ CREATE TABLE about (
   min_writer INTEGER NOT NULL,
   accounting_zone TEXT NOT NULL,
   made_at INTEGER NOT NULL,
-  made_by TEXT NOT NULL
+  made_by TEXT NOT NULL,
+  kept_from INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE names (
@@ -155,11 +156,12 @@ INSERT INTO names (id, kind, name) VALUES
 /// Opens a store for writing; makes it when there is none. `make` adds what a new one needs.
 pub(super) fn open_writer(
     path: &Path,
+    group_access: bool,
     zone: &str,
     now: Timestamp,
     make: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
 ) -> Result<Connection, StoreError> {
-    make_private_file(path)?;
+    make_file(path, group_access)?;
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -178,7 +180,7 @@ pub(super) fn open_writer(
     if !is_made(&tx)? {
         tx.execute_batch(SCHEMA)?;
         tx.execute(
-            "INSERT INTO about VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4)",
+            "INSERT INTO about VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, 0)",
             (
                 FORMAT,
                 zone,
@@ -267,17 +269,35 @@ fn check_format(conn: &Connection, path: &Path, gate: &str) -> Result<(), StoreE
     Ok(())
 }
 
-/// Makes the file, readable by its owner alone; SQLite gives its WAL the same rights.
-fn make_private_file(path: &Path) -> Result<(), StoreError> {
+/// Makes the file, for its owner alone or for the group of its directory as well, whatever the umask; SQLite
+/// gives its WAL the same rights.
+fn make_file(path: &Path, group_access: bool) -> Result<(), StoreError> {
+    let failed = |source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map(|_| ())
-        .map_err(|source| StoreError::File {
-            path: path.to_owned(),
-            source,
-        })
+    match options.open(path) {
+        Ok(file) => {
+            #[cfg(unix)]
+            if group_access {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+                file.set_permissions(mode).map_err(failed)?;
+            }
+            let _ = (file, group_access);
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            // Told here what a library of databases would tell less well.
+            let opened = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path);
+            opened.map(|_| ()).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
 }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::books::{self, Revision};
 use super::columns::{self, StoredCall, WordNumbers};
 use super::names::Names;
+use super::retention::{self, Retention};
 use super::rollup::{Admission, Changes};
 use super::schema;
 use crate::{AccountingZone, StoreError};
@@ -27,6 +28,8 @@ const CLOCK_AHEAD: i64 = 600_000_000;
 const TOO_FAR_AHEAD: i64 = MICROS_PER_DAY;
 /// The shortest dedup horizon, in days.
 pub(crate) const MIN_RAW_DAYS: u32 = 35;
+/// Why a call is refused whose like was removed for its age, or soon will be.
+const TOO_OLD: &str = "older than the dedup horizon";
 /// How many models without a price in the `legacy` book are remembered, to warn of each once.
 const WARNED: usize = 1_000;
 
@@ -38,6 +41,8 @@ pub struct SqliteOptions {
     pub accounting_zone: String,
     /// How many days raw rows are kept, and the dedup horizon; at least 35.
     pub raw_days: u32,
+    /// Whether the group of the directory may use the file of a new store.
+    pub group_access: bool,
     /// The book of a new store.
     pub book: Arc<Book>,
     /// What the user's own provider names stand for.
@@ -50,6 +55,7 @@ impl Default for SqliteOptions {
         Self {
             accounting_zone: "UTC".to_owned(),
             raw_days: 400,
+            group_access: false,
             book: Book::market(),
             providers: ProviderKinds::default(),
         }
@@ -83,6 +89,7 @@ pub struct SqliteStore {
     admission: Admission,
     ext: Vec<u8>,
     warned: HashSet<String>,
+    retention: Retention,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -106,7 +113,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let zone = AccountingZone::named(&options.accounting_zone)?;
         let now = clock.now();
-        let conn = schema::open_writer(path, zone.name(), now, |tx| {
+        let conn = schema::open_writer(path, options.group_access, zone.name(), now, |tx| {
             books::append(tx, &options.book, now)
         })?;
         let tx = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
@@ -128,6 +135,7 @@ impl SqliteStore {
             admission: Admission::default(),
             ext: Vec::with_capacity(512),
             warned: HashSet::new(),
+            retention: Retention::default(),
         })
     }
 
@@ -140,13 +148,28 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Removes a slice of the calls that are older than the raw retention, and of refused records as old;
+    /// says whether there is more. The rollups keep what the calls added to them.
+    ///
+    /// # Errors
+    /// When the store cannot be written; nothing was removed then.
+    pub fn expire(&mut self) -> Result<bool, StoreError> {
+        let horizon = i64::from(self.raw_days).saturating_mul(MICROS_PER_DAY);
+        let oldest = self
+            .clock
+            .now()
+            .saturating_add_micros(horizon.saturating_neg());
+        self.retention.slice(&self.conn, &*self.clock, oldest)
+    }
+
     fn store(&mut self, batch: &[CallRecord]) -> Result<Ack, StoreError> {
         let now = self.clock.now();
         let mut ack = Ack::default();
-        let (calls, refused) = sort_out(batch, now, self.raw_days, &mut ack);
+        let (calls, mut refused) = sort_out(batch, now, self.raw_days, &mut ack);
         let numbers = self.learn_names(&calls)?;
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         schema::check_writable(&tx, &self.path)?;
+        let kept_from = retention::kept_from(&tx)?;
         if books::newest_number(&tx)? != self.revision.number {
             self.revision = books::load(&tx)?;
         }
@@ -163,7 +186,18 @@ impl SqliteStore {
         let written = calls
             .into_iter()
             .zip(numbers)
-            .try_for_each(|(call, numbers)| writing.put(call, &numbers, &mut ack))
+            .try_for_each(|(call, numbers)| {
+                if call.call_id.hi() < kept_from {
+                    // Whether it was here before cannot be told any more.
+                    ack.expired += 1;
+                    refused.push(Refused {
+                        record: call,
+                        reason: TOO_OLD,
+                    });
+                    return Ok(());
+                }
+                writing.put(call, &numbers, &mut ack)
+            })
             .and_then(|()| writing.changes.apply(&tx, &mut self.admission))
             .and_then(|()| keep_refused(&tx, &refused, now))
             .and_then(|()| tx.commit().map_err(StoreError::from));
@@ -206,6 +240,10 @@ impl SqliteStore {
 impl Sink for SqliteStore {
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
         self.store(batch).map_err(SinkError::from)
+    }
+
+    fn maintain(&mut self) -> Result<bool, SinkError> {
+        self.expire().map_err(SinkError::from)
     }
 }
 
@@ -301,7 +339,7 @@ impl Writing<'_, '_> {
 
 /// A record that the store does not take, and why.
 struct Refused<'a> {
-    record: &'a CallRecord,
+    record: Cow<'a, CallRecord>,
     reason: &'static str,
 }
 
@@ -320,13 +358,16 @@ fn sort_out<'a>(
         let reason = if ahead > TOO_FAR_AHEAD {
             Some("more than a day ahead of the store's clock")
         } else if ahead < horizon.saturating_neg() {
-            Some("older than the dedup horizon")
+            Some(TOO_OLD)
         } else {
             None
         };
         if let Some(reason) = reason {
             ack.expired += 1;
-            refused.push(Refused { record, reason });
+            refused.push(Refused {
+                record: Cow::Borrowed(record),
+                reason,
+            });
             continue;
         }
         let mut call = Cow::Borrowed(record);

@@ -5,7 +5,8 @@ CREATE TABLE about (
   min_writer INTEGER NOT NULL,
   accounting_zone TEXT NOT NULL,
   made_at INTEGER NOT NULL,
-  made_by TEXT NOT NULL
+  made_by TEXT NOT NULL,
+  kept_from INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE book_revisions (
   rev INTEGER PRIMARY KEY,

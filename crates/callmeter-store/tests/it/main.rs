@@ -9,4 +9,5 @@ mod limits;
 mod oracle;
 mod processes;
 mod questions;
+mod retention;
 mod support;

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Price(PriceArgs),
     /// Read recorded exchanges with providers from standard input, a line of JSON each
     Inspect(InspectArgs),
+    /// Ship what the processes of the home record, and what dead ones left, until told to stop
+    Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
     Doctor,
     /// The settings and where each comes from
@@ -96,6 +98,20 @@ pub(crate) struct DemoArgs {
     /// Which worker this process is
     #[arg(long, hide = true)]
     pub(crate) worker: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 all that waited is stored, 1 failed, 2 wrong usage, 3 some calls still wait \
+    in the spools (standard error says how many)"
+)]
+pub(crate) struct ShipArgs {
+    /// Ship what waits now, then end; give up when nothing moves for as long as --drain says
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How long the last calls may take once told to stop (SIGTERM, SIGINT; a second one ends at once)
+    #[arg(long, default_value = "25s", value_name = "TIME", value_parser = crate::commands::ship::duration)]
+    pub(crate) drain: std::time::Duration,
 }
 
 /// Which calls are meant.

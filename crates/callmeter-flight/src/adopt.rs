@@ -104,6 +104,17 @@ impl Adopter {
         }))
     }
 
+    /// The calls in a flight file, as adopting it now would find them; it stays as it is. Of a living
+    /// process's file some slots may change meanwhile, and count as torn.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no flight file, or a newer version made it.
+    pub fn read_file(path: &Path) -> Result<AdoptedCalls, FlightError> {
+        let image = Image::new(&file::read(path)?);
+        let described = Header::read(&image, image.len(), path)?;
+        Ok(calls_of(&image, &described))
+    }
+
     /// The calls in a flight file's bytes, as adopting it would find them.
     ///
     /// # Errors

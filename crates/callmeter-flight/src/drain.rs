@@ -166,11 +166,11 @@ impl Drainer {
     }
 
     /// Ends the buffer: from now on no slot of it can be taken. Says whether it is over, that is, no slot
-    /// was in use; then the file is removed. Else some call is in flight or waits to be drained, and
-    /// this is to be asked again later; should the process die before, the file is adopted.
+    /// was in use; then [`unlink`](Self::unlink) removes the file. Else some call is in flight or waits to
+    /// be drained, and this is to be asked again later; should the process die before, the file is adopted.
     ///
     /// In a forked child it is over: the buffer is the parent's.
-    pub fn retire(&mut self) -> bool {
+    pub fn retire_slots(&mut self) -> bool {
         if !self.buffer.is_ours() {
             return true;
         }
@@ -181,10 +181,22 @@ impl Drainer {
                 in_use |= pending.retired != ALL_SLOTS;
             }
         }
-        if !in_use {
-            self.buffer.unlink();
-        }
         !in_use
+    }
+
+    /// Removes the file of a buffer that is over, once nobody needs its counters any more. In a forked
+    /// child it is the parent's, and stays.
+    pub fn unlink(&mut self) {
+        self.buffer.unlink();
+    }
+
+    /// Ends the buffer and, if it is over, removes its file; says whether it was.
+    pub fn retire(&mut self) -> bool {
+        let is_over = self.retire_slots();
+        if is_over {
+            self.unlink();
+        }
+        is_over
     }
 
     /// Forgets what was handed out: the same calls are drained again.

@@ -13,6 +13,7 @@ use crate::pipeline::{Callmeter, Plan, SinkSource};
 use crate::recorder::{Privacy, Recorder, Scope};
 use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
+use crate::spool::Disk;
 use crate::time::Time;
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
@@ -23,6 +24,7 @@ pub struct Builder {
     settings: Option<Settings>,
     clock: Option<Arc<dyn Clock>>,
     sink: Option<(String, MakeSink)>,
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -74,6 +76,13 @@ impl Builder {
         self
     }
 
+    /// Another disk than the home's, for a simulation.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// Starts recording and makes this the process's recorder, that of [`callmeter::call`](crate::call).
     ///
     /// # Errors
@@ -100,7 +109,7 @@ impl Builder {
         Callmeter::start(recorder, enabled).map_err(InitError::Threads)
     }
 
-    fn configure(self) -> (Recorder, bool) {
+    pub(crate) fn configure(self) -> (Recorder, bool) {
         let (mut settings, is_readable) = match self.settings {
             Some(settings) => (settings, true),
             None => {
@@ -149,9 +158,10 @@ impl Builder {
             limits: BatchLimits {
                 rows: settings.shipper.batch_rows,
                 age: settings.shipper.batch_age,
-                replay_rows_per_second: crate::shipper::REPLAY_ROWS_PER_SECOND,
+                replay_rows_per_second: settings.shipper.replay_rows_per_second,
             },
-            max_spool_bytes: settings.spool.max_bytes,
+            spool: settings.spool.clone(),
+            disk: self.disk,
             exit_flush: settings.exit_flush,
         };
         let privacy = Privacy {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use callmeter_flight::FlightBuffer;
 
 use crate::figures::Figures;
+use crate::spool::MemorySpool;
 
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) spooled_seq: i64,
     /// The own spool, once there is one.
     pub(crate) spool: Option<PathBuf>,
+    /// The spool in memory, once the disk took none.
+    pub(crate) memory: Option<MemorySpool>,
     /// The figures of flight buffers that are no more, unless the spool has been told of them.
     pub(crate) past: Figures,
     /// The flight buffers of this process that are in use.

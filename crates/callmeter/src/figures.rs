@@ -26,9 +26,17 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn of(standing: &Standing) -> Self {
         let mut dropped = standing.dropped_outside;
+        // The worker noted why it could not keep up: of the calls that found no slot, these.
+        let for_other_reasons = DropReason::ALL
+            .iter()
+            .zip(dropped)
+            .filter(|(reason, _)| matches!(reason, DropReason::DiskFull | DropReason::MemoryFull))
+            .fold(0_u64, |sum, (_, count)| sum.saturating_add(count));
         for (reason, count) in DropReason::ALL.iter().zip(&mut dropped) {
             *count = match reason {
-                DropReason::FlightFull => count.saturating_add(standing.full),
+                DropReason::FlightFull => {
+                    count.saturating_add(standing.full.saturating_sub(for_other_reasons))
+                }
                 DropReason::Torn => count.saturating_add(standing.torn),
                 _ => *count,
             };
@@ -48,6 +56,15 @@ impl Figures {
         }
     }
 
+    /// Adds slots that made no sense to whoever read them.
+    pub(crate) fn add_torn(&mut self, count: u64) {
+        for (reason, torn) in DropReason::ALL.iter().zip(&mut self.dropped) {
+            if *reason == DropReason::Torn {
+                *torn = torn.saturating_add(count);
+            }
+        }
+    }
+
     /// The losses that there were.
     pub(crate) fn losses(&self) -> Vec<(DropReason, u64)> {
         let all = DropReason::ALL.iter().copied().zip(self.dropped);
@@ -62,7 +79,10 @@ pub(crate) fn of_process(state: &State, spool: Conservation) -> (Conservation, u
     for buffer in &state.buffers {
         flight.add(&Figures::of(&buffer.standing()));
     }
-    let mut all = spool;
+    let mut all = match &state.memory {
+        Some(memory) => spool.plus(&memory.figures()),
+        None => spool,
+    };
     for (reason, count) in flight.losses() {
         all.add_dropped(reason, count);
     }

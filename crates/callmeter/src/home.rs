@@ -14,10 +14,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use callmeter_core::{Conservation, HashKey};
+use callmeter_core::HashKey;
 
-use crate::ledger::Ledger;
-use crate::spool::{Rights, SPOOL_EXTENSION, SpoolReader};
+use crate::spool::{Rights, SPOOL_EXTENSION};
 
 /// A home directory of callmeter.
 #[derive(Clone, Debug)]
@@ -56,37 +55,6 @@ impl Home {
         self.path.join("store.sqlite")
     }
 
-    /// Where every finished call of this home is (promise CM-3), read from the spools and the ledger.
-    /// Calls that a living process holds in memory are not in it.
-    ///
-    /// # Errors
-    /// When the home cannot be read. A home that does not exist has no calls. Spools that cannot be
-    /// read are named in the result, not counted.
-    pub fn standing(&self) -> io::Result<HomeStanding> {
-        let spools = self.spools()?;
-        let (retired, retiring) = Ledger::read(&self.ledger_path()).map_err(io::Error::other)?;
-        let mut standing = HomeStanding {
-            conservation: retired,
-            ..HomeStanding::default()
-        };
-        for path in spools {
-            if path
-                .file_stem()
-                .is_some_and(|id| retiring.contains(&*id.to_string_lossy()))
-            {
-                continue;
-            }
-            match SpoolReader::open(&path).and_then(|spool| spool.standing()) {
-                Ok(spool) => {
-                    standing.conservation = standing.conservation.plus(&spool);
-                    standing.spools = standing.spools.saturating_add(1);
-                }
-                Err(error) => standing.unreadable.push((path, error.to_string())),
-            }
-        }
-        Ok(standing)
-    }
-
     pub(crate) fn rights(&self) -> Rights {
         self.rights
     }
@@ -102,6 +70,11 @@ impl Home {
 
     pub(crate) fn spool_dir(&self) -> PathBuf {
         self.path.join("spool")
+    }
+
+    /// The file of a spool.
+    pub(crate) fn spool_path(&self, name: &str) -> PathBuf {
+        self.spool_dir().join(format!("{name}.{SPOOL_EXTENSION}"))
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -186,18 +159,6 @@ impl Home {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Where the calls of a home are.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct HomeStanding {
-    /// The equation of promise CM-3.
-    pub conservation: Conservation,
-    /// How many spools there are.
-    pub spools: u64,
-    /// Spools that could not be read, with the reason.
-    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {

@@ -61,10 +61,12 @@ mod run;
 pub mod seams;
 mod setters;
 pub mod settings;
+mod ship;
 mod shipper;
 mod sinks;
 mod site;
 mod spool;
+mod standing;
 mod station;
 mod time;
 mod warned;
@@ -92,11 +94,13 @@ pub use callmeter_store::StoreUrl;
 
 pub use crate::builder::{Builder, InitError};
 pub use crate::guard::CallGuard;
-pub use crate::home::{Home, HomeStanding};
+pub use crate::home::Home;
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
+pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
+pub use crate::standing::{HomeStanding, ProcessStanding};
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.

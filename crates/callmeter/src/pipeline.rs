@@ -11,18 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use callmeter_core::{CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, UnknownCaller};
+use callmeter_core::{
+    CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
+};
 use callmeter_flight::Process;
 
+use crate::backoff::Backoff;
 use crate::control::Control;
 use crate::figures;
 use crate::global;
 use crate::guard::CallGuard;
 use crate::home::Home;
 use crate::recorder::Recorder;
-use crate::settings::Settings;
-use crate::shipper::{BatchLimits, MakeSink, Shipper};
-use crate::spool::SpoolReader;
+use crate::settings::{Settings, SpoolSettings};
+use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
+use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
 use crate::worker::Worker;
 
@@ -35,7 +38,9 @@ pub(crate) struct Plan {
     pub(crate) store: String,
     pub(crate) sink: SinkSource,
     pub(crate) limits: BatchLimits,
-    pub(crate) max_spool_bytes: u64,
+    pub(crate) spool: SpoolSettings,
+    /// Another disk than the home's, of a simulation.
+    pub(crate) disk: Option<Arc<dyn Disk>>,
     pub(crate) exit_flush: Duration,
 }
 
@@ -50,7 +55,15 @@ pub(crate) enum SinkSource {
 }
 
 impl Plan {
-    fn make_sink(&self, clock: &Arc<dyn Clock>) -> Option<MakeSink> {
+    /// The disk of this process: a forked child has one of its own.
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
+        match &self.disk {
+            Some(disk) => Arc::clone(disk),
+            None => Arc::new(HomeDisk::new(self.home.clone())),
+        }
+    }
+
+    pub(crate) fn make_sink(&self, clock: &Arc<dyn Clock>) -> Option<MakeSink> {
         match &self.sink {
             SinkSource::None => None,
             SinkSource::Settings(settings) => Some(crate::sinks::of_settings(
@@ -88,19 +101,29 @@ impl Running {
         let (station, drainer, passed_over) =
             Station::make(recorder).map_err(std::io::Error::other)?;
         figures::tell_place(&station.buffer, &passed_over);
-        let worker = Worker::new(Arc::clone(recorder), Arc::clone(&control), drainer);
+        let disk = plan.disk();
+        let worker = Worker::new(
+            Arc::clone(recorder),
+            Arc::clone(&control),
+            Arc::clone(&disk),
+            // A clock of the host's may run at another pace than its disks and stores.
+            Arc::new(SystemClock),
+            drainer,
+        );
         let worker = spawn("callmeter-spool", &control, worker, Worker::step)?;
         let shipper = match plan.make_sink(&recorder.clock) {
             None => None,
             Some(make_sink) => {
-                let shipper = Shipper::new(
-                    plan.home.clone(),
-                    plan.store.clone(),
+                let parts = Parts {
+                    disk,
+                    home: plan.home.path().to_string_lossy().into_owned(),
+                    store: plan.store.clone(),
                     make_sink,
-                    plan.limits,
-                    Arc::clone(&control),
-                    Arc::clone(&recorder.clock),
-                );
+                    clock: Arc::clone(&recorder.clock),
+                    timer: Arc::new(SystemClock),
+                    backoff: Backoff::default(),
+                };
+                let shipper = Shipper::new(parts, plan.limits, Arc::clone(&control));
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
             }
         };
@@ -322,7 +345,12 @@ impl Callmeter {
         control.update(|state| {
             state.waiting_flushes = state.waiting_flushes.saturating_sub(1);
         });
-        Flush { spooled, stored }
+        // What lies in memory alone is not safe from a crash.
+        let is_safe = stored || !has_rows_in_memory(&control.snapshot());
+        Flush {
+            spooled: spooled && is_safe,
+            stored,
+        }
     }
 
     /// Stops recording, brings every finished call into the spool, and waits at most `timeout` for the
@@ -359,6 +387,17 @@ impl Callmeter {
             tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
         }
         control.update(|state| state.stop_shipper = true);
+        let left = control
+            .snapshot()
+            .memory
+            .map_or(0, |memory| memory.figures().spooled);
+        if left > 0 {
+            tracing::error!(
+                target: "callmeter",
+                calls = left,
+                "calls are lost with the memory of this process: neither the disk nor the store took them"
+            );
+        }
         if let Some(shipper) = running.shipper {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.
@@ -382,7 +421,15 @@ impl Drop for Callmeter {
     }
 }
 
+fn has_rows_in_memory(state: &crate::control::State) -> bool {
+    let memory = state.memory.as_ref();
+    memory.is_some_and(|memory| !memory.is_empty())
+}
+
 fn is_stored(state: &crate::control::State) -> bool {
+    if has_rows_in_memory(state) {
+        return false;
+    }
     let Some(path) = &state.spool else {
         return true;
     };

@@ -25,6 +25,7 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(crate::settings::fallback_home),
         )
+        .with_group_access(self.spool.group_access)
     }
 
     /// Where rows go: the store that the settings name, else the embedded one of `home`.
@@ -77,6 +78,7 @@ fn options_of(settings: &Settings) -> Result<SqliteOptions, SinkError> {
         .accounting_zone
         .clone_from(&settings.store.accounting_zone);
     options.raw_days = settings.store.raw_days;
+    options.group_access = settings.spool.group_access;
     options.book = book_of(&settings.prices.book)?;
     options.providers = ProviderKinds::new(settings.providers.clone());
     Ok(options)

@@ -47,6 +47,7 @@ impl Station {
         let mut options = Options::default();
         options.service = recorder.scope.service.clone().unwrap_or_default();
         options.home = home.to_string_lossy().into_owned();
+        options.group_access = recorder.plan.spool.group_access;
         let (buffer, passed_over) = FlightBuffer::for_home(home, &options)?;
         let buffer = Arc::new(buffer);
         let moment = recorder.time.now();

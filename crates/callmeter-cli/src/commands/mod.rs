@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod price;
 pub(crate) mod report;
+pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod version;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match command.unwrap_or(Command::Status) {
         Command::Report(args) => report::run(&context, &args),
         Command::Calls(args) => calls::run(&context, &args),
+        Command::Ship(args) => ship::run(&context, &args),
         Command::Show { id } => show::run(&context, &id),
         _ => status::run(&context),
     }

@@ -307,7 +307,9 @@ fn drain(shipper: &Callmeter) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let standing = shipper.home().standing()?;
-        if standing.conservation.spooled == 0 && standing.unreadable.is_empty() {
+        // What a killed worker left in its flight file is adopted first.
+        let is_adopted = standing.processes.iter().all(|process| process.is_alive);
+        if is_adopted && standing.conservation.spooled == 0 && standing.unreadable.is_empty() {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {

@@ -6,4 +6,5 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
+mod ship;
 mod support;

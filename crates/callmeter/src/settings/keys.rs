@@ -10,7 +10,7 @@ use callmeter_core::{Billing, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
 use super::value::{self, Expected, Raw};
-use super::{PromptHash, Settings};
+use super::{PromptHash, Settings, SpoolSync, WhenFull};
 
 /// A setting.
 pub(super) struct Key {
@@ -63,7 +63,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 18] = [
+pub(super) static KEYS: [Key; 22] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -227,7 +227,7 @@ pub(super) static KEYS: [Key; 18] = [
     },
     Key {
         name: "spool.max_bytes",
-        purpose: "the ceiling of all spools of a home; at the ceiling new calls are dropped and counted",
+        purpose: "the ceiling of all spools of a home, without the logs of its processes",
         takes: "a size of at least 1 MiB",
         default: "1GiB",
         is_secret: false,
@@ -236,6 +236,59 @@ pub(super) static KEYS: [Key; 18] = [
             Ok(())
         },
         shown: |settings| settings.spool.max_bytes.to_string(),
+    },
+    Key {
+        name: "spool.when_full",
+        purpose: "what is dropped, and counted, at the ceiling: new calls, or the oldest rows that wait",
+        takes: "drop_newest or drop_oldest",
+        default: "drop_newest",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("drop_newest", WhenFull::DropNewest),
+                ("drop_oldest", WhenFull::DropOldest),
+            ];
+            settings.spool.when_full = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.spool.when_full {
+                WhenFull::DropNewest => "drop_newest",
+                WhenFull::DropOldest => "drop_oldest",
+            };
+            word.to_owned()
+        },
+    },
+    Key {
+        name: "spool.sync",
+        purpose: "what the spool outlives: a loss of power but for about a second, or a crash of the process",
+        takes: "power or process",
+        default: "power",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [("power", SpoolSync::Power), ("process", SpoolSync::Process)];
+            settings.spool.sync = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.spool.sync {
+                SpoolSync::Power => "power",
+                SpoolSync::Process => "process",
+            };
+            word.to_owned()
+        },
+    },
+    Key {
+        name: "spool.group_access",
+        purpose: "whether the group of the home's directory shares it, as containers of several users do",
+        takes: "true or false",
+        default: "false",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.spool.group_access = value::boolean(raw)?;
+            Ok(())
+        },
+        shown: |settings| settings.spool.group_access.to_string(),
     },
     Key {
         name: "shipper.batch_rows",
@@ -261,6 +314,18 @@ pub(super) static KEYS: [Key; 18] = [
             Ok(())
         },
         shown: |settings| format!("{:?}", settings.shipper.batch_age),
+    },
+    Key {
+        name: "shipper.replay_rows_per_second",
+        purpose: "how many rows of a backlog are sent in a second, beside fresh ones",
+        takes: "a number from 1 to 1000000",
+        default: "2000",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.shipper.replay_rows_per_second = value::number(raw, 1, 1_000_000)?;
+            Ok(())
+        },
+        shown: |settings| settings.shipper.replay_rows_per_second.to_string(),
     },
     Key {
         name: "prices.book",

@@ -114,8 +114,36 @@ pub enum PromptHash {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SpoolSettings {
-    /// The ceiling of all spools of a home, in bytes. At the ceiling new calls are dropped and counted.
+    /// The ceiling of all spools of a home, in bytes.
     pub max_bytes: u64,
+    /// What is dropped, and counted, at the ceiling.
+    pub when_full: WhenFull,
+    /// What the spool outlives.
+    pub sync: SpoolSync,
+    /// Whether the group of the home's directory shares it.
+    pub group_access: bool,
+}
+
+/// What is dropped when the spools of a home have reached their ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// New calls: what was spooled first is stored first.
+    #[default]
+    DropNewest,
+    /// The oldest rows that wait: what happens now counts more.
+    DropOldest,
+}
+
+/// What the spool outlives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpoolSync {
+    /// A loss of power, but for about the last second: one commit a second reaches the disk.
+    #[default]
+    Power,
+    /// A crash of the process. Rows reach the disk when the system writes them.
+    Process,
 }
 
 /// How rows are sent.
@@ -126,6 +154,8 @@ pub struct ShipperSettings {
     pub batch_rows: usize,
     /// The longest that a row waits for others.
     pub batch_age: Duration,
+    /// How many rows of a backlog are sent in a second, beside fresh ones.
+    pub replay_rows_per_second: u64,
 }
 
 /// Which prices a new store takes.
@@ -149,10 +179,14 @@ impl Default for Settings {
             },
             scope: ScopeSettings::default(),
             privacy: PrivacySettings::default(),
-            spool: SpoolSettings { max_bytes: 1 << 30 },
+            spool: SpoolSettings {
+                max_bytes: 1 << 30,
+                ..SpoolSettings::default()
+            },
             shipper: ShipperSettings {
                 batch_rows: 1_000,
                 batch_age: Duration::from_secs(1),
+                replay_rows_per_second: 2_000,
             },
             prices: PriceSettings {
                 book: "market".to_owned(),

@@ -151,6 +151,14 @@ pub(super) fn list(raw: &Raw) -> Result<Vec<String>, Expected> {
     }
 }
 
+/// Yes or no.
+pub(super) fn boolean(raw: &Raw) -> Result<bool, Expected> {
+    match raw {
+        Raw::Boolean(value) => Ok(*value),
+        _ => word(raw, &[("true", true), ("false", false)]),
+    }
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Expected> {
     let found = raw

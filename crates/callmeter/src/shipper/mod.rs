@@ -14,11 +14,11 @@ mod backlog;
 mod health;
 mod sending;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callmeter_core::{Clock, Sink, SinkError, SystemClock};
+use callmeter_core::{Clock, Sink, SinkError};
 
 use self::backlog::{Allowance, Lane, Lanes};
 use self::health::Health;
@@ -26,17 +26,17 @@ use self::sending::SendError;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
 use crate::control::Control;
-use crate::home::Home;
-use crate::spool::{Disk, Hold, HomeDisk, SpoolError};
+use crate::spool::{Disk, Hold, SpoolError};
 
 const POLL: Duration = Duration::from_millis(50);
 const STAND_BY: Duration = Duration::from_millis(500);
 const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
 const GIVE_BACK_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How long a spool that failed is left alone.
+const REST_OF_A_SPOOL: Duration = Duration::from_secs(1);
+const MAINTAIN_EVERY: Duration = Duration::from_secs(3_600);
+const FIRST_MAINTENANCE_AFTER: Duration = Duration::from_secs(60);
 const CLOSE_IDLE_SINK_AFTER: Duration = Duration::from_secs(30);
-
-/// How many rows of a backlog are sent in a second, unless told.
-pub(crate) const REPLAY_ROWS_PER_SECOND: u64 = 2_000;
 
 /// Opens the sink; tried again with back-off while it fails.
 pub(crate) type MakeSink = Box<dyn FnMut() -> Result<Box<dyn Sink>, SinkError> + Send>;
@@ -80,8 +80,8 @@ pub(crate) struct Shipper {
     sink: Option<Box<dyn Sink>>,
     spools: BTreeMap<String, OpenSpool>,
     lanes: BTreeMap<String, Lanes>,
-    /// Spools for other stores, and those that a newer callmeter made.
-    foreign: BTreeSet<String>,
+    /// Spools that are left alone until then: for other stores, of a newer callmeter, or failing.
+    foreign: BTreeMap<String, u64>,
     allowance: Allowance,
     health: Health,
     shipped: Shipped,
@@ -89,6 +89,8 @@ pub(crate) struct Shipper {
     looked_for_the_dead: Option<u64>,
     gave_back_space: Option<u64>,
     last_sent: u64,
+    /// When the store's housekeeping goes on.
+    next_maintenance: u64,
     /// Not before this moment of the timer is the next trial.
     not_before: u64,
 }
@@ -104,31 +106,7 @@ impl std::fmt::Debug for Shipper {
 }
 
 impl Shipper {
-    /// The shipper of a home on this machine.
-    pub(crate) fn new(
-        home: Home,
-        store: String,
-        make_sink: MakeSink,
-        limits: BatchLimits,
-        control: Arc<Control>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let path = home.path().to_string_lossy().into_owned();
-        let parts = Parts {
-            disk: Arc::new(HomeDisk::new(home)),
-            home: path,
-            store,
-            make_sink,
-            clock,
-            // A clock of the host's may run at another pace than its disks and stores.
-            timer: Arc::new(SystemClock),
-            backoff: Backoff::default(),
-        };
-        Self::of_parts(parts, limits, control)
-    }
-
-    /// A shipper of parts that may be a simulation's.
-    pub(crate) fn of_parts(parts: Parts, limits: BatchLimits, control: Arc<Control>) -> Self {
+    pub(crate) fn new(parts: Parts, limits: BatchLimits, control: Arc<Control>) -> Self {
         let now = parts.timer.monotonic_ns();
         let most = limits.rows as u64;
         Self {
@@ -144,7 +122,7 @@ impl Shipper {
             sink: None,
             spools: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            foreign: BTreeSet::new(),
+            foreign: BTreeMap::new(),
             allowance: Allowance::new(limits.replay_rows_per_second, most, now),
             health: Health::new(parts.backoff),
             shipped: Shipped::default(),
@@ -152,6 +130,7 @@ impl Shipper {
             looked_for_the_dead: None,
             gave_back_space: None,
             last_sent: now,
+            next_maintenance: now.saturating_add(nanos(FIRST_MAINTENANCE_AFTER)),
             not_before: 0,
         }
     }
@@ -171,11 +150,12 @@ impl Shipper {
 
     /// Does what there is to do; says how long to wait before the next time.
     pub(crate) fn tick(&mut self) -> Duration {
-        if !self.is_elected() {
+        let is_elected = self.is_elected();
+        if !is_elected && self.disk.in_memory().is_empty() {
             return STAND_BY;
         }
         let now = self.timer.monotonic_ns();
-        if let Err(error) = self.look_at_spools(now) {
+        if let Err(error) = self.look_at_spools(is_elected, now) {
             self.tell_error(&error.to_string());
             return STAND_BY;
         }
@@ -293,14 +273,22 @@ impl Shipper {
     }
 
     /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.
-    fn look_at_spools(&mut self, now: u64) -> Result<(), SpoolError> {
+    /// Without the office only this process's spools in memory are its own.
+    fn look_at_spools(&mut self, is_elected: bool, now: u64) -> Result<(), SpoolError> {
         let is_due = is_due(&mut self.looked_for_the_dead, LOOK_FOR_THE_DEAD_EVERY, now);
-        for name in self.disk.spools()? {
-            if !self.spools.contains_key(&name) && !self.foreign.contains(&name) {
+        if is_due {
+            self.foreign.retain(|_, until| now < *until);
+        }
+        let mut names = self.disk.in_memory();
+        if is_elected {
+            names.extend(self.disk.spools()?);
+        }
+        for name in names {
+            if !self.spools.contains_key(&name) && !self.foreign.contains_key(&name) {
                 self.meet(&name, is_due)?;
             }
         }
-        if is_due {
+        if is_due && is_elected {
             let adopted =
                 self.adopter
                     .adopt_the_dead(&*self.disk, &mut self.spools, self.clock.now());
@@ -339,11 +327,11 @@ impl Shipper {
                     };
                     self.spools.insert(name.to_owned(), spool);
                 } else {
-                    self.foreign.insert(name.to_owned());
+                    self.foreign.insert(name.to_owned(), u64::MAX);
                 }
             }
             Err(SpoolError::NewerFormat { .. }) => {
-                self.foreign.insert(name.to_owned());
+                self.foreign.insert(name.to_owned(), u64::MAX);
             }
             // A living owner may just be making it; a dead one's is what it is.
             Err(error) if is_due && error.is_of_the_file() => {
@@ -370,6 +358,11 @@ impl Shipper {
         if !matches!(error, SpoolError::Busy) {
             self.lanes.remove(name);
             self.spools.remove(name);
+            let until = self
+                .timer
+                .monotonic_ns()
+                .saturating_add(nanos(REST_OF_A_SPOOL));
+            self.foreign.insert(name.to_owned(), until);
         }
     }
 
@@ -382,9 +375,44 @@ impl Shipper {
             }
             self.retire_the_spent();
         }
-        if passed(self.last_sent, now) >= CLOSE_IDLE_SINK_AFTER {
+        if now >= self.next_maintenance {
+            self.maintain(now);
+        } else if passed(self.last_sent, now) >= CLOSE_IDLE_SINK_AFTER {
             self.sink = None;
         }
+    }
+
+    /// Lets the store do a piece of its housekeeping, if it is open; says whether there is more.
+    pub(crate) fn maintain(&mut self, now: u64) -> bool {
+        let Some(sink) = &mut self.sink else {
+            return false;
+        };
+        let (has_more, pause) = match sink.maintain() {
+            Ok(true) => (true, Duration::ZERO),
+            Ok(false) => (false, MAINTAIN_EVERY),
+            Err(error) => {
+                tracing::debug!(target: "callmeter", %error, "the store's housekeeping is put off");
+                (false, FIRST_MAINTENANCE_AFTER)
+            }
+        };
+        self.next_maintenance = now.saturating_add(nanos(pause));
+        has_more
+    }
+
+    /// How many rows for this store wait in the home's spools, those that may not leave yet included, and
+    /// how many flight files of dead processes wait to be adopted.
+    pub(crate) fn left(&self) -> Result<u64, SpoolError> {
+        let mut left = 0_u64;
+        for name in self.disk.spools()? {
+            match self.disk.open(&name) {
+                Ok(mut outlet) if outlet.store() == self.store || outlet.store().is_empty() => {
+                    left = left.saturating_add(outlet.standing()?.spooled);
+                }
+                // It is another's, a newer callmeter's, damaged, or was just removed.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(left)
     }
 
     /// Removes spools of dead owners from which everything has left; their figures go to the ledger.

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use callmeter_core::{CallRecord, DropReason, Timestamp};
+use callmeter_core::{CallRecord, Timestamp};
 use callmeter_flight::AdoptedCalls;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -15,7 +15,7 @@ use super::journal::FlightFigures;
 use super::{ADOPTED_LANE, SpoolError, writer};
 
 /// What makes two records the same record: call id, layer, revision.
-type Identity = (i64, i64, i64, i64);
+pub(crate) type Identity = (i64, i64, i64, i64);
 
 /// The flight files that may still hold calls for this spool.
 pub(super) fn unsettled(db: &Connection) -> Result<Vec<String>, SpoolError> {
@@ -82,10 +82,10 @@ pub(super) fn settle(db: &Connection, flight: &str, at: Timestamp) -> Result<(),
 fn last_figures(flight: &str, calls: &AdoptedCalls) -> FlightFigures {
     let mut standing = calls.standing;
     standing.torn = standing.torn.saturating_add(calls.torn);
-    FlightFigures::of(flight, &standing, DropReason::FlightFull)
+    FlightFigures::of(flight, &standing)
 }
 
-fn unready(transaction: &Transaction<'_>) -> Result<HashSet<Identity>, SpoolError> {
+pub(super) fn unready(transaction: &Transaction<'_>) -> Result<HashSet<Identity>, SpoolError> {
     let mut query = transaction.prepare_cached(
         "SELECT call_hi, call_lo, layer, rev FROM rows \
          WHERE seq > (SELECT ready_seq FROM progress)",
@@ -96,7 +96,7 @@ fn unready(transaction: &Transaction<'_>) -> Result<HashSet<Identity>, SpoolErro
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn identity(call: &CallRecord) -> Identity {
+pub(crate) fn identity(call: &CallRecord) -> Identity {
     (
         call.call_id.hi(),
         call.call_id.lo(),

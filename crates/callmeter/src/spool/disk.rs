@@ -3,14 +3,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callmeter_flight::{Adopted, AdoptedCalls, Adopter, FlightError, Lease};
 
 use super::journal::{DeadFlight, Disk, Hold, SpoolInlet, SpoolOutlet, SpoolOwner};
+use super::memory::MemorySpool;
 use super::rights::Rights;
 use super::{
-    ASIDE_EXTENSION, FILE_EXTENSIONS, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError, SpoolReader,
-    SpoolWriter,
+    ASIDE_EXTENSION, FILE_EXTENSIONS, LEASE_EXTENSION, SpoolError, SpoolReader, SpoolWriter,
 };
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -21,12 +22,23 @@ const FLIGHT_EXTENSION: &str = "flight";
 #[derive(Clone, Debug)]
 pub struct HomeDisk {
     home: Home,
+    /// Spools in memory, of this process.
+    in_memory: Arc<Mutex<Vec<MemorySpool>>>,
 }
 
 impl HomeDisk {
     /// The disk of a home.
     pub fn new(home: Home) -> Self {
-        Self { home }
+        Self {
+            home,
+            in_memory: Arc::default(),
+        }
+    }
+
+    fn in_memory(&self) -> MutexGuard<'_, Vec<MemorySpool>> {
+        self.in_memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rights(&self) -> Rights {
@@ -34,8 +46,7 @@ impl HomeDisk {
     }
 
     fn path_of(&self, spool: &str) -> PathBuf {
-        let file = format!("{spool}.{SPOOL_EXTENSION}");
-        self.home.spool_dir().join(file)
+        self.home.spool_path(spool)
     }
 
     fn path_of_flight(&self, flight: &str) -> Option<PathBuf> {
@@ -61,16 +72,40 @@ impl Disk for HomeDisk {
         Ok(Box::new(writer))
     }
 
+    fn create_in_memory(&self, owner: &SpoolOwner) -> MemorySpool {
+        let mut spools = self.in_memory();
+        let name = format!("memory-{}", spools.len());
+        let spool = MemorySpool::new(&name, &owner.store);
+        spools.push(spool.clone());
+        spool
+    }
+
+    fn in_memory(&self) -> Vec<String> {
+        let spools = Self::in_memory(self);
+        spools.iter().map(|spool| spool.name().to_owned()).collect()
+    }
+
     fn spools(&self) -> Result<Vec<String>, SpoolError> {
         let paths = self.home.spools()?;
         Ok(paths.iter().filter_map(|path| stem(path)).collect())
     }
 
     fn open(&self, spool: &str) -> Result<Box<dyn SpoolOutlet>, SpoolError> {
+        let spools = Self::in_memory(self);
+        if let Some(in_memory) = spools.iter().find(|known| known.name() == spool) {
+            return Ok(Box::new(in_memory.clone()));
+        }
+        drop(spools);
         Ok(Box::new(SpoolReader::open(&self.path_of(spool))?))
     }
 
     fn hold_spool(&self, spool: &str) -> Result<Option<Hold>, SpoolError> {
+        if Self::in_memory(self)
+            .iter()
+            .any(|known| known.name() == spool)
+        {
+            return Ok(None);
+        }
         self.hold(&self.path_of(spool).with_extension(LEASE_EXTENSION))
     }
 
@@ -82,7 +117,9 @@ impl Disk for HomeDisk {
         fs::read_dir(self.home.spool_dir())
             .into_iter()
             .flatten()
-            .filter_map(|entry| entry.ok()?.metadata().ok())
+            .filter_map(Result::ok)
+            .filter(|entry| !entry.file_name().to_string_lossy().ends_with("-wal"))
+            .filter_map(|entry| entry.metadata().ok())
             .fold(0, |sum, file| sum.saturating_add(file.len()))
     }
 

@@ -34,6 +34,9 @@ pub enum SpoolError {
     /// The disk takes no writes, or not from this user.
     #[error("the spool's disk takes no writes: {0}")]
     ReadOnly(String),
+    /// The memory that stands in for the disk has no room.
+    #[error("no room in the memory that stands in for the spool")]
+    MemoryFull,
     /// Another process holds the file for long.
     #[error("the spool is busy")]
     Busy,
@@ -77,6 +80,7 @@ impl SpoolError {
             Self::DiskFull => "make room on the disk of the home",
             Self::ReadOnly(_) => "check the rights of the home, or name another in CALLMETER_HOME",
             Self::NetworkFileSystem { .. } => "name a home on a local disk in CALLMETER_HOME",
+            Self::MemoryFull => "see why neither the disk nor the store takes calls",
             Self::Busy | Self::Sqlite(_) | Self::Io(_) => "see `callmeter doctor`",
         }
     }

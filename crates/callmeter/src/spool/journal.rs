@@ -19,6 +19,8 @@ use callmeter_core::{CallRecord, Conservation, DecodeError, DropReason, Timestam
 use callmeter_flight::{AdoptedCalls, FlightError, Standing};
 
 use super::SpoolError;
+use super::memory::MemorySpool;
+use crate::figures::Figures;
 
 /// A held lock: freed when dropped, or by the system when its process dies.
 pub type Hold = Box<dyn fmt::Debug + Send>;
@@ -31,7 +33,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// When the disk takes none.
     fn create(&self, owner: &SpoolOwner) -> Result<Box<dyn SpoolInlet>, SpoolError>;
 
-    /// The names of all spools, the oldest first.
+    /// Makes a spool in this process's memory, while the disk takes none.
+    fn create_in_memory(&self, owner: &SpoolOwner) -> MemorySpool;
+
+    /// The names of this process's spools in memory.
+    fn in_memory(&self) -> Vec<String>;
+
+    /// The names of all spools on the disk, the oldest first.
     ///
     /// # Errors
     /// When they cannot be listed. A home that was not made yet has none.
@@ -55,7 +63,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// When it cannot be told.
     fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError>;
 
-    /// The bytes that all spools take.
+    /// The bytes that all spools take on the disk, their logs not counted.
     fn used_bytes(&self) -> u64;
 
     /// Removes a spool from which everything has left; its figures go to the home's ledger.
@@ -111,6 +119,12 @@ pub struct SpoolOwner {
 pub trait SpoolInlet: Send + fmt::Debug {
     /// The spool's name.
     fn name(&self) -> &str;
+
+    /// Says that a flight file of this spool is no more, and what it lost was noted and appended.
+    ///
+    /// # Errors
+    /// When it cannot be written; an adopter finds out by itself.
+    fn detach(&mut self, flight: &str, at: Timestamp) -> Result<(), SpoolError>;
 
     /// Says that rows will come from a flight file: its adopter will find this spool by it.
     ///
@@ -248,25 +262,17 @@ pub struct FlightFigures {
     pub flight: String,
     /// How many calls it was asked for.
     pub opened: u64,
-    /// Its losses: the counter's name, what each counts as from where it last stood, how many.
-    pub losses: Vec<(&'static str, DropReason, u64)>,
+    /// Its losses by reason.
+    pub losses: Vec<(DropReason, u64)>,
 }
 
 impl FlightFigures {
-    /// The figures of a flight file; calls that found no slot count as `full`.
-    pub fn of(flight: &str, standing: &Standing, full: DropReason) -> Self {
-        let mut losses = vec![
-            ("slots_full", full, standing.full),
-            ("slots_torn", DropReason::Torn, standing.torn),
-        ];
-        for (reason, count) in DropReason::ALL.iter().zip(standing.dropped_outside) {
-            losses.push((reason.as_str(), *reason, count));
-        }
-        losses.retain(|(_, _, count)| *count > 0);
+    /// The figures of a flight file.
+    pub fn of(flight: &str, standing: &Standing) -> Self {
         Self {
             flight: flight.to_owned(),
             opened: standing.opened,
-            losses,
+            losses: Figures::of(standing).losses(),
         }
     }
 }

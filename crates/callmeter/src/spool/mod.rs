@@ -7,7 +7,7 @@
 //! rows           seq → lane, call_hi, call_lo, layer, rev, record (core's encoding); seq ascends
 //! progress       one row: next_seq, ready_seq, spooled, acknowledged, rejected
 //! flights        flight → place, attached_at, opened, aborted, settled_at: whose calls come here
-//! flight_losses  (flight, loss) → count, as it stood when it was last counted into `dropped`
+//! flight_losses  (flight, reason) → count, as it stood when it was last counted into `dropped`
 //! dropped        reason → count
 //! rejected       seq → reason, record            rows that no store will take, kept to be looked at
 //! ```
@@ -32,6 +32,7 @@ mod adoption;
 mod disk;
 mod error;
 mod journal;
+mod memory;
 mod reader;
 mod rights;
 mod schema;
@@ -39,12 +40,14 @@ mod writer;
 
 use std::path::Path;
 
+pub(crate) use adoption::identity;
 pub use disk::HomeDisk;
 pub use error::SpoolError;
 pub use journal::{
     DeadFlight, Disk, FlightFigures, Hold, SpoolInlet, SpoolOutlet, SpoolOwner, SpooledRow,
 };
-pub(crate) use reader::SpoolReader;
+pub use memory::MemorySpool;
+pub(crate) use reader::{Shared, SpoolReader};
 pub use rights::Rights;
 pub use schema::FORMAT as SPOOL_FORMAT;
 pub(crate) use writer::SpoolWriter;

@@ -1,17 +1,28 @@
 //! The side of a spool file where rows leave: read what is ready, delete what is answered for.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use callmeter_core::{CallRecord, Conservation, DropReason, RECORD_FORMAT, Timestamp};
 use callmeter_flight::AdoptedCalls;
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::adoption::Identity;
 use super::journal::{SpoolOutlet, SpooledRow};
 use super::{SpoolError, adoption, schema, writer};
 
 /// Free pages that may stay in the file, and how many go at a time.
 const FREE_PAGES_KEPT: i64 = 128;
 const FREE_PAGES_A_TIME: i64 = 128;
+
+/// What a spool and the flight files that feed it have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Call id, layer, revision.
+    pub(crate) calls: HashSet<Identity>,
+    /// By flight and reason.
+    pub(crate) losses: HashMap<(String, String), u64>,
+}
 
 /// A spool opened by a shipper, an adopter or an inspector.
 #[derive(Debug)]
@@ -36,6 +47,25 @@ impl SpoolReader {
             .db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM rows WHERE seq <= ?1)")?;
         Ok(query.query_row([seq], |row| row.get(0))?)
+    }
+
+    /// What of flight files this spool has already: the calls that may be in both, and the losses that were
+    /// counted here.
+    pub(crate) fn shared_with_flights(&self) -> Result<Shared, SpoolError> {
+        let read = self.db.unchecked_transaction()?;
+        let calls = adoption::unready(&read)?;
+        let mut query = read.prepare_cached("SELECT flight, reason, count FROM flight_losses")?;
+        let losses = query.query_map([], |row| {
+            let count: i64 = row.get(2)?;
+            Ok((
+                (row.get(0)?, row.get(1)?),
+                u64::try_from(count).unwrap_or(0),
+            ))
+        })?;
+        Ok(Shared {
+            calls,
+            losses: losses.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The spool's figures, read in one transaction.

@@ -1,6 +1,6 @@
 //! The owner's side of a spool file: append, and raise what shippers may read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use callmeter_core::{CallRecord, DropReason, Timestamp};
 use callmeter_flight::Lease;
@@ -9,13 +9,12 @@ use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, pa
 use super::journal::{FlightFigures, SpoolInlet, SpoolOwner};
 use super::rights::Rights;
 use super::schema::{self, FORMAT};
-use super::{ADOPTED_LANE, FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError};
+use super::{ADOPTED_LANE, FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError, adoption};
 
 /// The one writer of a spool file, with its lease.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     db: Connection,
-    path: PathBuf,
     name: String,
     next_seq: i64,
     ready_seq: i64,
@@ -63,7 +62,6 @@ impl SpoolWriter {
         })?;
         Ok(Self {
             db,
-            path,
             name,
             next_seq: 1,
             ready_seq: 0,
@@ -72,11 +70,6 @@ impl SpoolWriter {
             encoded: Vec::with_capacity(512),
             _lease: lease,
         })
-    }
-
-    /// The spool's file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     fn write(
@@ -122,6 +115,10 @@ impl SpoolInlet for SpoolWriter {
 
     fn attach(&mut self, flight: &str, place: &str, at: Timestamp) -> Result<(), SpoolError> {
         attach(&self.db, flight, place, at)
+    }
+
+    fn detach(&mut self, flight: &str, at: Timestamp) -> Result<(), SpoolError> {
+        adoption::settle(&self.db, flight, at)
     }
 
     fn note(&mut self, figures: FlightFigures) {
@@ -223,10 +220,11 @@ pub(super) fn note(
     transaction
         .prepare_cached("UPDATE flights SET opened = ?2 WHERE flight = ?1")?
         .execute(params![figures.flight, stored(figures.opened)])?;
-    for (loss, reason, count) in &figures.losses {
+    for (reason, count) in &figures.losses {
+        let loss = reason.as_str();
         let known: i64 = transaction
             .prepare_cached(
-                "SELECT ifnull(max(count), 0) FROM flight_losses WHERE flight = ?1 AND loss = ?2",
+                "SELECT ifnull(max(count), 0) FROM flight_losses WHERE flight = ?1 AND reason = ?2",
             )?
             .query_row(params![figures.flight, loss], |row| row.get(0))?;
         let new = count.saturating_sub(u64::try_from(known).unwrap_or(0));

@@ -27,8 +27,8 @@ CREATE TABLE flights(
 ) WITHOUT ROWID, STRICT;
 INSERT INTO flights VALUES ('0000-1111', '/dev/shm/callmeter-1000/home', 1774310400001000, 0, 0, NULL);
 CREATE TABLE flight_losses(
-  flight TEXT NOT NULL, loss TEXT NOT NULL, count INTEGER NOT NULL,
-  PRIMARY KEY (flight, loss)
+  flight TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (flight, reason)
 ) WITHOUT ROWID, STRICT;
 CREATE TABLE dropped(reason TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 INSERT INTO dropped VALUES ('flight_full', 3);

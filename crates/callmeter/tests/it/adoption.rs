@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use callmeter::seams::{
-    DeadFlight, Disk, Hold, HomeDisk, SpoolError, SpoolInlet, SpoolOutlet, SpoolOwner, SpooledRow,
+    DeadFlight, Disk, Hold, HomeDisk, MemorySpool, SpoolError, SpoolInlet, SpoolOutlet, SpoolOwner,
+    SpooledRow,
 };
 use callmeter_core::{Conservation, DropReason, Status, Timestamp};
 use callmeter_flight::{AdoptedCalls, FlightError};
@@ -175,11 +176,7 @@ fn torn_slots_and_calls_that_found_no_slot_are_counted_once() {
         }
     }
     assert_eq!(refused, 6);
-    let figures = callmeter::seams::FlightFigures::of(
-        &name_of(&buffer),
-        &buffer.standing(),
-        DropReason::FlightFull,
-    );
+    let figures = callmeter::seams::FlightFigures::of(&name_of(&buffer), &buffer.standing());
     spool.note(figures);
     spool.append(&[], &[], false).unwrap();
     buffer.count_dropped(DropReason::Forked, 2);
@@ -252,6 +249,12 @@ fn step<T>(
 impl Disk for MortalDisk {
     fn create(&self, owner: &SpoolOwner) -> Result<Box<dyn SpoolInlet>, SpoolError> {
         step(&self.steps_left, || self.disk.create(owner))
+    }
+    fn create_in_memory(&self, owner: &SpoolOwner) -> MemorySpool {
+        self.disk.create_in_memory(owner)
+    }
+    fn in_memory(&self) -> Vec<String> {
+        Disk::in_memory(&self.disk)
     }
     fn spools(&self) -> Result<Vec<String>, SpoolError> {
         self.disk.spools()

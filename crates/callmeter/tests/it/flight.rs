@@ -168,19 +168,20 @@ fn without_any_place_for_a_file_calls_are_recorded_from_memory() {
     let home = dir.path().join("home");
     std::fs::write(&home, "in the way").unwrap();
     let callmeter = crate::support::builder(&home, &sink).open().unwrap();
-    let call = callmeter.call("lost", "openai", "gpt-5");
+    // The store is down as well: the call waits in memory, and is not safe there.
+    sink.set_down(true);
+    let call = callmeter.call("sales_copy", "openai", "gpt-5");
     assert!(call.id().is_some());
     call.finish();
-    assert!(
-        !callmeter
-            .flush(std::time::Duration::from_millis(50))
-            .is_spooled()
-    );
+    let flush = callmeter.flush(std::time::Duration::from_millis(50));
+    assert!(!flush.is_spooled() && !flush.is_complete());
+    let conservation = callmeter.stats().conservation;
+    assert!(conservation.holds(), "{conservation:?}");
+    assert_eq!((conservation.finished, conservation.acknowledged), (1, 0));
+    sink.set_down(false);
+    assert!(callmeter.flush(crate::support::PATIENCE).is_complete());
+    assert_eq!(sink.calls().len(), 1);
     let stats = callmeter.stats();
-    assert_eq!(
-        (stats.conservation.finished, stats.conservation.buffered),
-        (1, 1)
-    );
-    assert!(stats.last_error.is_some());
-    drop(callmeter);
+    assert_eq!(stats.conservation.acknowledged, 1);
+    assert!(stats.conservation.holds() && stats.last_error.is_some());
 }

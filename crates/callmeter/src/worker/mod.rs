@@ -1,0 +1,159 @@
+//! The worker: moves finished calls from the flight buffer to the spool every few milliseconds.
+//!
+//! Promises that a slot becomes free only when its call is in the spool or counted as lost, and that it
+//! never ends before it was told to. While the disk takes nothing, calls go into a spool in memory, from
+//! which this process ships them; when that is full they stay in the flight buffer, and when that is full
+//! as well further ones are dropped, counted ([`spooling`]). Looks after the buffers too: says that the
+//! process lives, and makes another one when the file was unlinked ([`buffers`]).
+//!
+//! [`Worker::tick`] does what there is to do now and says when to come again; it never waits but for the
+//! disk, and takes every moment from the clocks that it was given, so that a simulation can drive it.
+
+mod buffers;
+mod spooling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callmeter_core::{CallRecord, Clock};
+use callmeter_flight::Drainer;
+
+use self::spooling::Spooling;
+use crate::control::Control;
+use crate::recorder::Recorder;
+use crate::spool::Disk;
+
+const BATCH: usize = 1_000;
+const BUSY_POLL: Duration = Duration::from_millis(5);
+const IDLE_POLL: Duration = Duration::from_millis(50);
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Worker {
+    recorder: Arc<Recorder>,
+    control: Arc<Control>,
+    /// How long things take: its monotonic half.
+    timer: Arc<dyn Clock>,
+    spooling: Spooling,
+    /// Of the buffer in use, and of those before it that are not empty yet.
+    drainers: Vec<Drainer>,
+    /// Calls handed out by the drainers, not yet in the spool.
+    held: Vec<CallRecord>,
+    last_inspection: u64,
+    full_seen: u64,
+    last_full: Option<u64>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("spooling", &self.spooling)
+            .field("held", &self.held.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        recorder: Arc<Recorder>,
+        control: Arc<Control>,
+        disk: Arc<dyn Disk>,
+        timer: Arc<dyn Clock>,
+        drainer: Drainer,
+    ) -> Self {
+        let now = timer.monotonic_ns();
+        let spooling = Spooling::new(&recorder, &control, disk, Arc::clone(&timer));
+        let worker = Self {
+            recorder,
+            control,
+            timer,
+            spooling,
+            drainers: vec![drainer],
+            held: Vec::with_capacity(BATCH),
+            last_inspection: now,
+            full_seen: 0,
+            last_full: None,
+        };
+        worker.tell_buffers();
+        worker
+    }
+
+    /// One round in a thread of its own; says whether it was the last.
+    pub(crate) fn step(&mut self) -> bool {
+        let seen = self.control.snapshot();
+        let Some(pause) = self.tick() else {
+            return true;
+        };
+        self.control.wait_until(pause, |state| {
+            state.stop_worker != seen.stop_worker || state.flush_asked > seen.flush_asked
+        });
+        false
+    }
+
+    /// Does what there is to do; says how long to wait before the next time. `None` when it was told to
+    /// stop and everything finished before is in the spool, or the spool fails.
+    pub(crate) fn tick(&mut self) -> Option<Duration> {
+        let before = self.control.snapshot();
+        let is_asked = before.stop_worker || before.flush_asked > before.flush_spooled;
+        let moved = self.round(is_asked);
+        let is_at_rest = self.held.is_empty() && self.spooling.is_at_rest(is_asked);
+        if is_at_rest && moved == 0 {
+            self.publish(before.flush_asked);
+            if before.stop_worker {
+                self.end();
+                return None;
+            }
+            return Some(IDLE_POLL);
+        }
+        let is_failing = self.spooling.is_failing();
+        if before.stop_worker && is_failing {
+            return None;
+        }
+        Some(if is_failing {
+            IDLE_POLL
+        } else if is_asked || moved >= BATCH {
+            Duration::ZERO
+        } else {
+            BUSY_POLL
+        })
+    }
+
+    /// Moves one batch; says how many calls it moved. With `now`, commits to the disk as well.
+    fn round(&mut self, now: bool) -> usize {
+        self.look_after_buffers();
+        if self.held.is_empty() {
+            for drainer in &mut self.drainers {
+                let room = BATCH.saturating_sub(self.held.len());
+                drainer.drain(room, |record| self.held.push(record));
+            }
+        }
+        let has_handed_out = self.drainers.iter().any(Drainer::has_handed_out);
+        let taken = self
+            .spooling
+            .take(&self.held, has_handed_out, now, &self.drainers);
+        let Some(dropped) = taken else {
+            return 0;
+        };
+        if let (Some((reason, count)), Some(current)) = (dropped, self.drainers.first()) {
+            current.buffer().count_dropped(reason, count);
+        }
+        // Only now: a kill in between leaves calls in both places, and the adopter knows them by their ids.
+        self.drainers.iter_mut().for_each(Drainer::committed);
+        let count = self.held.len();
+        self.held.clear();
+        count
+    }
+
+    fn publish(&self, flush_asked: u64) {
+        let seq = self.spooling.last_seq();
+        if self.control.snapshot().flush_spooled < flush_asked {
+            self.control.update(|state| {
+                state.flush_spooled = flush_asked;
+                state.spooled_seq = seq;
+            });
+        }
+    }
+}
+
+fn passed(since_ns: u64, now_ns: u64) -> Duration {
+    Duration::from_nanos(now_ns.saturating_sub(since_ns))
+}

@@ -134,9 +134,10 @@ fn a_flight_file_of_a_newer_format_stays_and_holds_back_what_may_be_double() {
     home.ship_all();
     assert_eq!(home.stored(), (0..5).collect::<Vec<_>>());
     assert!(path.exists());
-    let standing = home.standing();
-    assert!(standing.holds(), "{standing:?}");
-    assert_eq!(standing.spooled, 3);
+    let standing = home.home().standing().unwrap();
+    assert!(standing.conservation.holds(), "{standing:?}");
+    assert_eq!(standing.conservation.spooled, 3);
+    assert_eq!(standing.unreadable[0].0, path, "and doctor names it");
 }
 
 #[test]

@@ -219,20 +219,21 @@ impl Ledger {
                     slot.set(draft.text(found));
                 }
             }
-            for (slot, found) in [
-                (&mut self.error.code, Slot::TopCode),
-                (&mut self.error.kind, Slot::TopErrorType),
-            ] {
-                if slot.is_empty() && !draft.is_empty(found) {
-                    slot.set(draft.text(found));
-                }
+            // A code that is an HTTP status is one, and no word.
+            let top = draft.text(Slot::TopCode);
+            let status = status_code(top);
+            if self.error.code.is_empty() && status.is_none() && !top.is_empty() {
+                self.error.code.set(top);
+            }
+            if self.error.kind.is_empty() && !draft.is_empty(Slot::TopErrorType) {
+                self.error.kind.set(draft.text(Slot::TopErrorType));
             }
             if is_error && self.error.kind.is_empty() {
                 // `{"object":"error", "type", "code", "message"}`: Mistral, vLLM.
                 self.error.kind.set(draft.text(Slot::Type));
             }
             self.hint = draft.hint;
-            self.code = draft.code.or(status_code(draft.text(Slot::TopCode)));
+            self.code = draft.code.or(status);
         }
         self.failed |= failed;
     }

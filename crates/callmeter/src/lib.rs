@@ -50,6 +50,8 @@ mod identity;
 mod late;
 mod ledger;
 mod notes;
+#[cfg(feature = "wire")]
+mod observe;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -82,6 +84,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/guides/rust.md")]
 struct Guide;
 
+/// The examples of the guide on observing.
+#[cfg(all(doctest, feature = "wire"))]
+#[doc = include_str!("../../../docs/guides/observing.md")]
+struct Observing;
+
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
@@ -95,6 +102,8 @@ pub use callmeter_store::StoreUrl;
 pub use crate::builder::{Builder, InitError};
 pub use crate::guard::CallGuard;
 pub use crate::home::Home;
+#[cfg(feature = "wire")]
+pub use crate::observe::{ObservedStream, ResponseHead};
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;

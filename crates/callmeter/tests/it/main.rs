@@ -6,5 +6,7 @@ mod flight;
 mod format;
 mod guards;
 mod homes;
+#[cfg(feature = "wire")]
+mod observe;
 mod shipping;
 mod support;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::fuzz;
 use crate::parts;
 use crate::shell;
 use crate::totals::Totals;
@@ -40,6 +41,20 @@ const AREAS: &[Area] = &[
         needs_parts: false,
         command: loom,
         count: Totals::of_rust,
+    },
+    Area {
+        name: "differential",
+        is_long: true,
+        needs_parts: false,
+        command: differential,
+        count: Totals::of_rust,
+    },
+    Area {
+        name: "fuzz",
+        is_long: true,
+        needs_parts: false,
+        command: fuzz,
+        count: fuzz::count,
     },
 ];
 
@@ -76,6 +91,31 @@ fn loom(_: bool) -> Command {
     cargo
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", target.join("loom"));
+    cargo
+}
+
+/// The wire readers against another project's, asked anew: needs Python and PyPI. What it answered last is
+/// compared by `rust` as well.
+fn differential(_: bool) -> Command {
+    let mut python = Command::new("python3");
+    python
+        .arg("xtask/differential/run.py")
+        .current_dir(shell::root());
+    python
+}
+
+/// The fuzz targets, for a bounded number of runs.
+fn fuzz(_: bool) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "xtask",
+        "--",
+        "fuzz",
+    ]);
     cargo
 }
 
@@ -177,7 +217,7 @@ fn run_counting(
 fn summary(outcomes: &[Outcome]) -> String {
     let mut all = Totals::default();
     let mut text = format!(
-        "{:<8} {:>8} {:>8} {:>8} {:>8}\n",
+        "{:<12} {:>8} {:>8} {:>8} {:>8}\n",
         "area", "passed", "failed", "ignored", "seconds"
     );
     for outcome in outcomes {
@@ -188,7 +228,7 @@ fn summary(outcomes: &[Outcome]) -> String {
         } = outcome.totals;
         all += outcome.totals;
         text += &format!(
-            "{:<8} {passed:>8} {failed:>8} {ignored:>8} {:>8}\n",
+            "{:<12} {passed:>8} {failed:>8} {ignored:>8} {:>8}\n",
             outcome.name,
             outcome.took.as_secs()
         );
@@ -222,9 +262,9 @@ mod unit {
         };
         assert_eq!(
             summary(&[outcome("rust", 25, 1), outcome("loom", 7, 0)]),
-            "area       passed   failed  ignored  seconds\n\
-             rust           25        1        1       12\n\
-             loom            7        0        1       12\n\
+            "area           passed   failed  ignored  seconds\n\
+             rust               25        1        1       12\n\
+             loom                7        0        1       12\n\
              32 passed, 1 failed\n"
         );
     }
@@ -268,7 +308,7 @@ mod unit {
         let error = run(&["nowhere"]).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no area 'nowhere'; there are: rust, loom")
+            Some("there is no area 'nowhere'; there are: rust, loom, differential, fuzz")
         );
     }
 }

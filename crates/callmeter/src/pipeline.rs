@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
 };
-use callmeter_flight::Process;
+use callmeter_flight::{Busy, Process};
 
 use crate::backoff::Backoff;
 use crate::control::Control;
@@ -295,6 +295,7 @@ impl Callmeter {
             .control()
             .map(|control| control.snapshot())
             .unwrap_or_default();
+        let _busy = Busy::begin();
         // The spool first: a call that leaves the flight buffer meanwhile is then moving, and not there
         // twice.
         let spool = state
@@ -433,6 +434,7 @@ fn is_stored(state: &crate::control::State) -> bool {
     let Some(path) = &state.spool else {
         return true;
     };
+    let _busy = Busy::begin();
     match SpoolReader::open(path) {
         Ok(spool) => !spool.holds_up_to(state.spooled_seq).unwrap_or(true),
         Err(_) => !path.exists(),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callmeter_core::{CallRecord, Clock};
-use callmeter_flight::Drainer;
+use callmeter_flight::{Busy, Drainer};
 
 use self::spooling::Spooling;
 use crate::control::Control;
@@ -119,6 +119,7 @@ impl Worker {
 
     /// Moves one batch; says how many calls it moved. With `now`, commits to the disk as well.
     fn round(&mut self, now: bool) -> usize {
+        let _busy = Busy::begin();
         self.look_after_buffers();
         if self.held.is_empty() {
             for drainer in &mut self.drainers {

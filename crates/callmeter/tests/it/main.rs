@@ -3,6 +3,8 @@
 
 mod adoption;
 mod flight;
+#[cfg(unix)]
+mod forks;
 mod format;
 mod guards;
 mod homes;

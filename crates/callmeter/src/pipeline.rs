@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
 };
-use callmeter_flight::{Busy, Process};
+use callmeter_flight::{Busy, Process, Switch};
 
 use crate::backoff::Backoff;
 use crate::control::Control;
@@ -127,6 +127,9 @@ impl Running {
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
             }
         };
+        // A home that is switched off is obeyed from the first call on.
+        let switch = plan.home.switch(recorder.clock.now());
+        recorder.set_home_wanted(!matches!(switch, Ok(Switch::Off | Switch::OffUntil(_))));
         recorder.set_buffer(station.buffer.id());
         Ok(Self {
             process: Process::current(),
@@ -266,7 +269,8 @@ impl Callmeter {
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish
-    /// as they were opened.
+    /// as they were opened. Calls are recorded while this, both environment variables and the switch of
+    /// the home (`callmeter off`) all say on.
     pub fn set_enabled(&self, enabled: bool) {
         self.recorder.set_wanted(enabled);
     }

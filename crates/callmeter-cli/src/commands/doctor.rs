@@ -4,12 +4,12 @@
 
 use std::process::ExitCode;
 
-use callmeter::Home;
+use callmeter::{Home, Switch};
 use callmeter_core::DropReason;
 use callmeter_store::StoreError;
 
 use crate::args::GlobalArgs;
-use crate::commands::{config, status};
+use crate::commands::{config, status, switch};
 use crate::context::Context;
 use crate::failure;
 use crate::print;
@@ -71,16 +71,7 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let context = Context::with(settings, global);
-    if context.settings.enabled {
-        findings.add("switch", Verdict::Fine, "calls are recorded");
-    } else {
-        findings.add(
-            "switch",
-            Verdict::Note,
-            "recording is off for processes with this environment",
-        );
-        findings.hint("unset AI_CALL_LOGGING_ENABLED and CALLMETER_ENABLED, or set both to true");
-    }
+    look_at_switches(&context, &mut findings);
     look_at_home(&context.home, &mut findings);
     look_at_store(&context, &mut findings);
     let has_trouble = findings
@@ -93,6 +84,36 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Calls are recorded while environment and home both say so; the third, `set_enabled`, is the host's own.
+fn look_at_switches(context: &Context, findings: &mut Findings) {
+    let home = context.home.switch(context.now);
+    if context.settings.enabled && matches!(home, Ok(Switch::On)) {
+        findings.add("switch", Verdict::Fine, "calls are recorded");
+        return;
+    }
+    if !context.settings.enabled {
+        findings.add(
+            "switch",
+            Verdict::Note,
+            "recording is off for processes with this environment",
+        );
+        findings.hint("unset AI_CALL_LOGGING_ENABLED and CALLMETER_ENABLED, or set both to true");
+    }
+    match home {
+        Ok(Switch::On) => {}
+        Ok(off) => {
+            let says = format!("recording is {} for this home", switch::in_words(off));
+            findings.add("switch", Verdict::Note, says);
+            findings.hint("callmeter on");
+        }
+        Err(error) => {
+            let says = format!("the home's file `switch` cannot be read: {error}");
+            findings.add("switch", Verdict::Trouble, says);
+            findings.hint("its processes go on as they did before");
+        }
+    }
 }
 
 fn look_at_home(home: &Home, findings: &mut Findings) {

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use callmeter::Switch;
 use callmeter_core::Conservation;
 use callmeter_store::{Filter, SqliteReader, Totals};
 
+use crate::commands::switch;
 use crate::context::Context;
 use crate::print;
 
@@ -17,6 +19,11 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     };
     let facts = store.as_ref().map(SqliteReader::facts).transpose()?;
     let calls = &standing.conservation;
+    let off = match context.home.switch(context.now) {
+        Ok(Switch::On) => None,
+        Ok(off) => Some(format!("recording is {}", switch::in_words(off))),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    };
     if context.json {
         let newest = facts.as_ref().and_then(|facts| facts.newest);
         let object = serde_json::json!({
@@ -27,6 +34,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             "calls": facts.as_ref().map_or(0, |facts| facts.calls),
             "newest": newest.map(|at| at.to_string()),
             "today": { "calls": today.calls, "cost_usd": today.cost.to_string(), "unpriced": today.unpriced },
+            "recording": off.is_none(),
             "complete": complete_json(calls),
             "unreadable_spools": standing.unreadable.len(),
         });
@@ -76,6 +84,9 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     line("home", context.home.path().display().to_string());
+    if let Some(off) = off {
+        line("switch", off);
+    }
     line(
         "pending",
         format!(

@@ -6,5 +6,7 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
+#[cfg(unix)]
+mod running;
 mod ship;
 mod support;

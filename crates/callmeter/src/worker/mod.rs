@@ -20,6 +20,7 @@ use callmeter_flight::{Busy, Drainer};
 
 use self::spooling::Spooling;
 use crate::control::Control;
+use crate::keeper::Keeper;
 use crate::recorder::Recorder;
 use crate::spool::Disk;
 
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     last_inspection: u64,
     full_seen: u64,
     last_full: Option<u64>,
+    keeper: Keeper,
 }
 
 impl std::fmt::Debug for Worker {
@@ -72,6 +74,7 @@ impl Worker {
             last_inspection: now,
             full_seen: 0,
             last_full: None,
+            keeper: Keeper::default(),
         };
         worker.tell_buffers();
         worker

@@ -12,3 +12,4 @@ mod homes;
 mod observe;
 mod shipping;
 mod support;
+mod switch;

@@ -3,8 +3,6 @@
 
 mod adoption;
 mod flight;
-#[cfg(unix)]
-mod forks;
 mod format;
 mod guards;
 mod homes;

@@ -1,4 +1,11 @@
-//! Forks without exec: parent and child both record, and neither spoils anything of the other's.
+//! Forks without exec: parent and child both record, and neither spoils anything of the other's. A binary of
+//! its own: a child finds every lock of the process as it was, those of other tests too.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "it/support.rs"]
+#[allow(dead_code)]
+mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};

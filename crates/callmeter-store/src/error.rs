@@ -19,10 +19,12 @@ pub enum StoreError {
     #[error("{} is no callmeter store", .0.display())]
     NotAStore(PathBuf),
     /// A newer callmeter wrote it and forbids this one to use it.
-    #[error("{} has format {format}, which needs a newer callmeter; this one knows format {known}", path.display())]
+    #[error(
+        "{store} has format {format}, which needs a newer callmeter; this one knows format {known}"
+    )]
     NewerFormat {
-        /// The file.
-        path: PathBuf,
+        /// The store, without a password.
+        store: String,
         /// Its format.
         format: i64,
         /// The newest format that this build knows.

@@ -2,6 +2,7 @@
 //! errors, a format that stays readable.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod contract;
 mod errors;
 mod exactness;
 mod format;

@@ -24,7 +24,8 @@ pub(crate) struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
-    /// The store, instead of the one that the settings name, such as sqlite:calls.db
+    /// The store, instead of the one that the settings name, such as sqlite:calls.db or
+    /// postgres://metrics@db/shop
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// The configuration file, instead of the callmeter.toml that is found
@@ -67,6 +68,11 @@ pub(crate) enum Command {
     Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
     Doctor,
+    /// Make and keep the schema of a store on PostgreSQL
+    Migrate {
+        #[command(subcommand)]
+        command: Option<MigrateCommand>,
+    },
     /// The settings and where each comes from
     Config {
         #[command(subcommand)]
@@ -74,6 +80,14 @@ pub(crate) enum Command {
     },
     /// The versions of callmeter and its formats
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Say which schema the database has and how its partitions stand
+    Status,
+    /// Print the SQL, for somebody else to run, and the rights that roles need
+    Print,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use callmeter::settings::Settings;
 use callmeter::{Home, StoreUrl};
 use callmeter_core::{Clock, SystemClock, Timestamp};
-use callmeter_store::{AccountingZone, Filter, SqliteReader, StoreError};
+use callmeter_store::{AccountingZone, Filter, StoreError, StoreReader};
 
 use crate::args::{FilterArgs, GlobalArgs};
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ impl Context {
     }
 
     /// The store, opened for reading; `None` when none was made yet.
-    pub(crate) fn store(&self) -> Result<Option<SqliteReader>, StoreError> {
+    pub(crate) fn store(&self) -> Result<Option<StoreReader>, StoreError> {
         match self.existing_store() {
             Ok(reader) => Ok(Some(reader)),
             Err(StoreError::NotFound(_)) => Ok(None),
@@ -51,14 +51,8 @@ impl Context {
     }
 
     /// The store, which must be there.
-    pub(crate) fn existing_store(&self) -> Result<SqliteReader, StoreError> {
-        match self.url.path() {
-            Some(path) => SqliteReader::open(path),
-            None => Err(StoreError::NotBuilt {
-                store: self.url.to_string(),
-                feature: "postgres",
-            }),
-        }
+    pub(crate) fn existing_store(&self) -> Result<StoreReader, StoreError> {
+        StoreReader::open(&self.url)
     }
 }
 

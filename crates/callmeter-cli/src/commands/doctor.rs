@@ -216,7 +216,7 @@ fn is_open_to_others(_: &std::fs::Metadata) -> bool {
 
 fn look_at_store(context: &Context, findings: &mut Findings) {
     let url = &context.url;
-    let facts = match context.existing_store().and_then(|store| store.facts()) {
+    let facts = match context.existing_store().and_then(|mut store| store.facts()) {
         Ok(facts) => facts,
         Err(StoreError::NotFound(_)) => {
             findings.add(
@@ -245,6 +245,8 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         facts.book.name, facts.book.version, facts.book.number
     );
     findings.add("prices", Verdict::Fine, book);
+    #[cfg(feature = "postgres")]
+    look_at_partitions(context, findings);
     let wanted = &context.settings.store.accounting_zone;
     if *wanted != facts.accounting_zone {
         let says = format!(
@@ -262,6 +264,38 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         findings.add("expired", Verdict::Note, says);
         findings
             .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn look_at_partitions(context: &Context, findings: &mut Findings) {
+    use crate::commands::migrate::FEW_MONTHS;
+    let clock = std::sync::Arc::new(callmeter_core::SystemClock);
+    let Some(url) = context.url.postgres() else {
+        return;
+    };
+    let schema = callmeter_store::PostgresSchema::new(url, clock);
+    let status = match schema.and_then(|mut schema| schema.status()) {
+        Ok(status) => status,
+        Err(error) => {
+            findings.add("months", Verdict::Trouble, error.to_string());
+            return;
+        }
+    };
+    let is_short = status.months_ahead < FEW_MONTHS || status.rows_in_default > 0;
+    let verdict = if is_short {
+        Verdict::Trouble
+    } else {
+        Verdict::Fine
+    };
+    let says = format!(
+        "partitions for {} months from now on, {} rows in none",
+        status.months_ahead,
+        print::count(status.rows_in_default)
+    );
+    findings.add("months", verdict, says);
+    if is_short {
+        findings.hint("run `callmeter migrate`");
     }
 }
 

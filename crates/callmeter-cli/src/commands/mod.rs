@@ -4,6 +4,8 @@ pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
+#[cfg(feature = "postgres")]
+pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod report;
 pub(crate) mod ship;
@@ -41,6 +43,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Calls(args) => calls::run(&context, &args),
         Command::Ship(args) => ship::run(&context, &args),
         Command::Show { id } => show::run(&context, &id),
+        #[cfg(feature = "postgres")]
+        Command::Migrate { command } => migrate::run(&context, command.as_ref()),
+        #[cfg(not(feature = "postgres"))]
+        Command::Migrate { .. } => Err(callmeter_store::StoreError::NotBuilt {
+            store: "`callmeter migrate`".to_owned(),
+            feature: "postgres",
+        }
+        .into()),
         _ => status::run(&context),
     }
 }

@@ -7,4 +7,5 @@ mod filters;
 mod inspect;
 mod looks;
 mod ship;
+mod postgres;
 mod support;

@@ -332,26 +332,29 @@ pub fn filters_find_what_they_name_and_nothing_else(store: &dyn ContractStore) {
     }
 }
 
-/// Rows are those that the merge of core makes of all records.
-pub fn records_of_one_call_merge_as_core_says(store: &dyn ContractStore) {
-    let records = some_records(60, 400);
-    send_in_pieces(store, &records);
-    for (id, (record, cost)) in expected(store, &records) {
-        let (mut got, got_cost) = store.find(id).unwrap();
+/// Asserts that a store holds what `records` come to: its rows are those of the merge of core, and its groups by day
+/// and every dimension those of a GROUP BY over them.
+pub fn check(store: &dyn ContractStore, records: &[CallRecord]) {
+    let expected = expected(store, records);
+    assert_eq!(store.rows(), expected.len() as u64, "rows");
+    check_rows(store, &expected);
+    check_groups(store, &expected);
+}
+
+fn check_rows(store: &dyn ContractStore, expected: &BTreeMap<CallId, (CallRecord, Cost)>) {
+    for (id, (record, cost)) in expected {
+        let (mut got, got_cost) = store.find(*id).unwrap();
         // Marks of pricing stay once they were true of a piece of the call.
         assert!(got.flags.contains(record.flags));
         got.flags = record.flags;
         assert_eq!(got.to_json(None), record.to_json(None));
-        assert_eq!(got_cost, cost, "{id}");
+        assert_eq!(&got_cost, cost, "{id}");
     }
 }
 
-/// Groups by day and every dimension are those of a GROUP BY over the merged records.
-pub fn rollups_equal_rows_whatever_came_in_which_order(store: &dyn ContractStore) {
-    let records = some_records(80, 500);
-    send_in_pieces(store, &records);
+fn check_groups(store: &dyn ContractStore, expected: &BTreeMap<CallId, (CallRecord, Cost)>) {
     let mut groups: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
-    for (record, cost) in expected(store, &records).values() {
+    for (record, cost) in expected.values() {
         let text = |word: &Option<String>| word.clone().unwrap_or_default();
         let key = vec![
             store.day_of(record.started_at()).to_string(),
@@ -365,6 +368,20 @@ pub fn rollups_equal_rows_whatever_came_in_which_order(store: &dyn ContractStore
         add(groups.entry(key).or_default(), record, cost);
     }
     assert_eq!(store.groups(), groups);
+}
+
+/// Rows are those that the merge of core makes of all records.
+pub fn records_of_one_call_merge_as_core_says(store: &dyn ContractStore) {
+    let records = some_records(60, 400);
+    send_in_pieces(store, &records);
+    check_rows(store, &expected(store, &records));
+}
+
+/// Groups by day and every dimension are those of a GROUP BY over the merged records.
+pub fn rollups_equal_rows_whatever_came_in_which_order(store: &dyn ContractStore) {
+    let records = some_records(80, 500);
+    send_in_pieces(store, &records);
+    check_groups(store, &expected(store, &records));
 }
 
 /// Whole days come from rollups, edges from rows: together they are the rows.

@@ -1,5 +1,6 @@
 //! The suite that every store must pass, on the embedded store and on a real PostgreSQL.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,14 +15,15 @@ use callmeter_testkit::records::FIRST_MOMENT;
 use callmeter_testkit::store::{Asked, ContractStore, Sums};
 
 /// The same for every store: asked by its address.
-struct Stand<K> {
-    url: StoreUrl,
-    clock: Arc<ManualClock>,
-    kind: K,
+pub(crate) struct Stand<K> {
+    pub(crate) url: StoreUrl,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) kind: K,
+    reader: RefCell<Option<StoreReader>>,
 }
 
 /// What only a store's own database knows.
-trait Kind {
+pub(crate) trait Kind {
     fn count(&self, table: &str) -> u64;
     fn execute(&self, sql: &str);
     fn retain(&self, clock: &Arc<ManualClock>);
@@ -30,14 +32,23 @@ trait Kind {
 }
 
 impl<K> Stand<K> {
-    fn new(url: StoreUrl, kind: K) -> Self {
+    pub(crate) fn new(url: StoreUrl, kind: K) -> Self {
         let now = FIRST_MOMENT.saturating_add_micros(10 * 86_400_000_000);
         let clock = Arc::new(ManualClock::at(now));
-        Self { url, clock, kind }
+        Self {
+            url,
+            clock,
+            kind,
+            reader: RefCell::new(None),
+        }
     }
 
-    fn reader(&self) -> StoreReader {
-        StoreReader::open(&self.url).unwrap()
+    /// Opened once, and kept.
+    fn reader(&self) -> RefMut<'_, StoreReader> {
+        let kept = self.reader.borrow_mut();
+        RefMut::map(kept, |kept| {
+            kept.get_or_insert_with(|| StoreReader::open(&self.url).unwrap())
+        })
     }
 }
 
@@ -229,12 +240,12 @@ mod sqlite {
 }
 
 #[cfg(all(unix, feature = "postgres"))]
-mod postgres {
+pub(crate) mod postgres {
     use super::*;
     use callmeter_store::PostgresSchema;
     use callmeter_testkit::postgres::{Database, PostgresServer};
 
-    struct Postgres(Database<'static>);
+    pub(crate) struct Postgres(pub(crate) Database<'static>);
 
     impl Kind for Postgres {
         const SCHEMA: &'static str = "callmeter.";

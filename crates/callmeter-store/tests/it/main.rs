@@ -1,14 +1,16 @@
-//! What the embedded store promises: exact rows and rollups whatever the order, honest answers, clear
+//! What a store promises: exact rows and rollups whatever the order and whatever breaks, honest answers, clear
 //! errors, a format that stays readable.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod contract;
 mod errors;
 mod exactness;
+mod faults;
 mod format;
 mod limits;
 mod oracle;
 mod processes;
 mod questions;
 mod retention;
+mod refusals;
 mod support;

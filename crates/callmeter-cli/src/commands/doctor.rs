@@ -246,7 +246,11 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
     );
     findings.add("prices", Verdict::Fine, book);
     #[cfg(feature = "postgres")]
-    look_at_partitions(context, findings);
+    if context.settings.store.layout == callmeter_store::StoreLayout::AiCalls {
+        look_at_table(context, findings);
+    } else {
+        look_at_partitions(context, findings);
+    }
     let wanted = &context.settings.store.accounting_zone;
     if *wanted != facts.accounting_zone {
         let says = format!(
@@ -264,6 +268,30 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         findings.add("expired", Verdict::Note, says);
         findings
             .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
+    }
+}
+
+/// Whether the table `ai_calls` can be written: reading it asks for less.
+#[cfg(feature = "postgres")]
+fn look_at_table(context: &Context, findings: &mut Findings) {
+    match crate::commands::adopt::check(context) {
+        None => {}
+        Some(Ok(notes)) => {
+            findings.add(
+                "table",
+                Verdict::Fine,
+                "ai_calls can be written as it is".to_owned(),
+            );
+            for note in notes {
+                findings.add("table", Verdict::Note, note);
+            }
+        }
+        Some(Err(error)) => {
+            findings.add("table", Verdict::Trouble, error.to_string());
+            if let Some(hint) = error.hint() {
+                findings.hint(hint);
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+#[cfg(feature = "postgres")]
+pub(crate) mod adopt;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;

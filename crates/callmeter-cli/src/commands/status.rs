@@ -83,6 +83,10 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    #[cfg(feature = "postgres")]
+    if let Some(adoption) = super::adopt::standing(context) {
+        line("adoption", super::adopt::shown(&adoption));
+    }
     line("home", context.home.path().display().to_string());
     line(
         "pending",

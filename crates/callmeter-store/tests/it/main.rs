@@ -7,10 +7,12 @@ mod errors;
 mod exactness;
 mod faults;
 mod format;
+#[cfg(all(unix, feature = "postgres"))]
+mod legacy;
 mod limits;
 mod oracle;
 mod processes;
 mod questions;
-mod retention;
 mod refusals;
+mod retention;
 mod support;

@@ -283,6 +283,13 @@ impl Meta {
         refusal.map_or(Ok(()), Err)
     }
 
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &str) -> Option<MetaValue> {
+        let value = self.values.remove(key)?;
+        self.bytes = self.bytes.saturating_sub(size_of_entry(key, &value));
+        Some(value)
+    }
+
     /// The keys and values as JSON text.
     pub fn to_json_text(&self) -> String {
         self.to_json_value().to_string()
@@ -295,8 +302,22 @@ impl Meta {
             .collect()
     }
 
-    /// Reads what [`to_json_text`](Self::to_json_text) wrote; the rules were applied then.
-    pub(crate) fn from_json_text(text: &str) -> Option<Self> {
+    /// Reads JSON that somebody else wrote: every value passes the rules, and one that they refuse leaves its key
+    /// with what it was. Anything but an object has no keys.
+    pub fn from_foreign_json(text: &str, policy: &MetaPolicy) -> Self {
+        let mut meta = Self::default();
+        if let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) {
+            for (key, value) in object {
+                // What is refused has left its mark in the key.
+                let _ = meta.insert(&key, MetaValue::from_json(value), policy);
+            }
+        }
+        meta
+    }
+
+    /// Reads what [`to_json_text`](Self::to_json_text) wrote, or `None` where the text is no JSON object; the
+    /// rules were applied then.
+    pub fn from_json_text(text: &str) -> Option<Self> {
         let serde_json::Value::Object(object) = serde_json::from_str(text).ok()? else {
             return None;
         };
@@ -561,6 +582,19 @@ mod tests {
             refusal.contains("privacy.meta.allow = [\"answer\"]"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn foreign_json_passes_the_rules() {
+        let text = r#"{"ü":"ä","n":1.5,"prompt":"MARKER","tags":["a"],"auth_token":"MARKER"}"#;
+        let shown = Meta::from_foreign_json(text, &MetaPolicy::default()).to_json_text();
+        assert!(
+            shown.contains(r#""ü":"ä""#) && !shown.contains("MARKER"),
+            "{shown}"
+        );
+        for text in ["[1]", "nonsense", "", "null"] {
+            assert!(Meta::from_foreign_json(text, &MetaPolicy::default()).is_empty());
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), a child forked without exec ([`fork`]), a real PostgreSQL
-//! ([`postgres`]) and a proxy that breaks its connections ([`chaos`]), and the fixed look-alikes of
-//! secrets and content that privacy tests search for ([`markers`]). A suite that several crates must pass
-//! lives here, so that its test
+//! ([`postgres`]) and a proxy that breaks its connections ([`chaos`]), what every store promises
+//! ([`store`]), and the fixed look-alikes of secrets and content that privacy tests search for
+//! ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 
 #[cfg(unix)]
@@ -17,3 +17,4 @@ pub mod markers;
 pub mod postgres;
 pub mod records;
 pub mod sink;
+pub mod store;

@@ -237,7 +237,7 @@ fn is_open_to_others(_: &std::fs::Metadata) -> bool {
 
 fn look_at_store(context: &Context, findings: &mut Findings) {
     let url = &context.url;
-    let facts = match context.existing_store().and_then(|store| store.facts()) {
+    let facts = match context.existing_store().and_then(|mut store| store.facts()) {
         Ok(facts) => facts,
         Err(StoreError::NotFound(_)) => {
             findings.add(
@@ -266,6 +266,12 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         facts.book.name, facts.book.version, facts.book.number
     );
     findings.add("prices", Verdict::Fine, book);
+    #[cfg(feature = "postgres")]
+    if context.settings.store.layout == callmeter_store::StoreLayout::AiCalls {
+        look_at_table(context, findings);
+    } else {
+        look_at_partitions(context, findings);
+    }
     let wanted = &context.settings.store.accounting_zone;
     if *wanted != facts.accounting_zone {
         let says = format!(
@@ -283,6 +289,62 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         findings.add("expired", Verdict::Note, says);
         findings
             .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
+    }
+}
+
+/// Whether the table `ai_calls` can be written: reading it asks for less.
+#[cfg(feature = "postgres")]
+fn look_at_table(context: &Context, findings: &mut Findings) {
+    match crate::commands::adopt::check(context) {
+        None => {}
+        Some(Ok(notes)) => {
+            findings.add(
+                "table",
+                Verdict::Fine,
+                "ai_calls can be written as it is".to_owned(),
+            );
+            for note in notes {
+                findings.add("table", Verdict::Note, note);
+            }
+        }
+        Some(Err(error)) => {
+            findings.add("table", Verdict::Trouble, error.to_string());
+            if let Some(hint) = error.hint() {
+                findings.hint(hint);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn look_at_partitions(context: &Context, findings: &mut Findings) {
+    use crate::commands::migrate::FEW_MONTHS;
+    let clock = std::sync::Arc::new(callmeter_core::SystemClock);
+    let Some(url) = context.url.postgres() else {
+        return;
+    };
+    let schema = callmeter_store::PostgresSchema::new(url, clock);
+    let status = match schema.and_then(|mut schema| schema.status()) {
+        Ok(status) => status,
+        Err(error) => {
+            findings.add("months", Verdict::Trouble, error.to_string());
+            return;
+        }
+    };
+    let is_short = status.months_ahead < FEW_MONTHS || status.rows_in_default > 0;
+    let verdict = if is_short {
+        Verdict::Trouble
+    } else {
+        Verdict::Fine
+    };
+    let says = format!(
+        "partitions for {} months from now on, {} rows in none",
+        status.months_ahead,
+        print::count(status.rows_in_default)
+    );
+    findings.add("months", verdict, says);
+    if is_short {
+        findings.hint("run `callmeter migrate`");
     }
 }
 

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use callmeter_store::{
-    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, SqliteReader, Totals,
+    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, StoreReader, Totals,
     Unpriced,
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Report {
 
 pub(crate) fn make(
     context: &Context,
-    store: &mut SqliteReader,
+    store: &mut StoreReader,
     args: &ReportArgs,
 ) -> anyhow::Result<Report> {
     let zone = match &args.timezone {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use callmeter::Callmeter;
 use callmeter_core::SystemClock;
-use callmeter_store::{CallsQuery, Filter, SqliteReader};
+use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{DemoArgs, FilterArgs, GlobalArgs, ReportArgs};
@@ -324,7 +324,7 @@ fn drain(shipper: &Callmeter) -> anyhow::Result<()> {
 
 /// The requests of the trace that are in the store.
 fn stored_requests(shipper: &Callmeter) -> anyhow::Result<HashSet<u32>> {
-    let mut store = SqliteReader::open(&shipper.home().default_store())?;
+    let mut store = StoreReader::open(&StoreUrl::sqlite(shipper.home().default_store()))?;
     let mut query = CallsQuery {
         filter: Filter::default(),
         before: None,

@@ -1,0 +1,8 @@
+//! The user's own table `ai_calls`, on a real PostgreSQL.
+
+mod adopt;
+mod contract;
+mod reader;
+mod shapes;
+mod sink;
+mod support;

@@ -391,6 +391,12 @@ impl Callmeter {
         if running.worker.join().is_err() {
             tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
         }
+        // The worker may have needed longer for the spool than the caller gave the store.
+        let state = control.snapshot();
+        let flush = Flush {
+            spooled: flush.spooled || state.flush_spooled >= state.flush_asked,
+            ..flush
+        };
         control.update(|state| state.stop_shipper = true);
         let left = control
             .snapshot()

@@ -7,8 +7,9 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
+mod postgres;
+mod privacy;
 #[cfg(unix)]
 mod running;
-mod postgres;
 mod ship;
 mod support;

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use callmeter::{Home, Switch};
+use callmeter::{Home, HomeStanding, Switch};
 use callmeter_core::DropReason;
 use callmeter_store::StoreError;
 
@@ -120,14 +120,15 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
     let path = home.path().display();
     match std::fs::metadata(home.path()) {
         Ok(metadata) if metadata.is_dir() => {
-            let is_open = is_open_to_others(&metadata);
+            let is_open = is_open_to_others(home, &metadata);
             if is_open {
                 findings.add(
                     "home",
                     Verdict::Trouble,
                     format!("{path} is open to other users"),
                 );
-                findings.hint(format!("chmod 700 {path}"));
+                let mode = if home.is_shared() { "2770" } else { "700" };
+                findings.hint(format!("chmod {mode} {path}"));
             } else {
                 findings.add("home", Verdict::Fine, path.to_string());
             }
@@ -173,6 +174,11 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
         }
     };
     let calls = standing.conservation;
+    if let Some(kind) = home.network_file_system() {
+        let says = format!("{path} lies on {kind}: spools are refused there, calls wait in memory");
+        findings.add("spools", Verdict::Trouble, says);
+        findings.hint("name a home on a local disk in CALLMETER_HOME");
+    }
     findings.add(
         "spools",
         Verdict::Fine,
@@ -182,14 +188,7 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
             print::calls(calls.spooled)
         ),
     );
-    for (spool, why) in &standing.unreadable {
-        findings.add(
-            "spool",
-            Verdict::Trouble,
-            format!("{} cannot be read: {why}", spool.display()),
-        );
-        findings.hint("it is left as it is; a newer callmeter may read it");
-    }
+    look_at_files(&standing, findings);
     for reason in DropReason::ALL {
         let count = calls.dropped_for(*reason);
         if count > 0 {
@@ -226,13 +225,49 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+fn is_open_to_others(home: &Home, metadata: &std::fs::Metadata) -> bool {
+    let others = if home.is_shared() { 0o007 } else { 0o077 };
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & others != 0
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &std::fs::Metadata) -> bool {
+fn is_open_to_others(_: &Home, _: &std::fs::Metadata) -> bool {
     false
+}
+
+/// Files that are not what they should be, and processes that died and were not adopted yet.
+fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
+    for (path, why) in &standing.unreadable {
+        let what = if path.extension().is_some_and(|ending| ending == "flight") {
+            "flight"
+        } else {
+            "spool"
+        };
+        let says = if why.contains(&*path.to_string_lossy()) {
+            why.clone()
+        } else {
+            format!("{} cannot be read: {why}", path.display())
+        };
+        findings.add(what, Verdict::Trouble, says);
+        findings.hint("it is left as it is; a newer callmeter may read it");
+    }
+    for path in &standing.set_aside {
+        let says = format!("{} was damaged and is set aside", path.display());
+        findings.add("damaged", Verdict::Trouble, says);
+        findings.hint("what is in it was not stored; remove it when nobody needs it any more");
+    }
+    let dead = standing
+        .processes
+        .iter()
+        .filter(|process| !process.is_alive);
+    let (count, calls) = dead.fold((0_u64, 0_u64), |(count, calls), process| {
+        (count + 1, calls + process.buffered + process.in_flight)
+    });
+    if count > 0 {
+        let says = format!("{count} died with {} not adopted yet", print::calls(calls));
+        findings.add("processes", Verdict::Note, says);
+        findings.hint("the next process of this home, or callmeter ship, adopts them");
+    }
 }
 
 fn look_at_store(context: &Context, findings: &mut Findings) {

@@ -8,12 +8,15 @@ mod adoption;
 mod bad_input;
 mod conservation;
 mod contract;
+mod bounds;
+mod faults;
 mod flight;
 mod format;
 mod guards;
 mod homes;
 mod host;
 mod logs;
+mod model;
 #[cfg(feature = "wire")]
 mod observe;
 mod outage;

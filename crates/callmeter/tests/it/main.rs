@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod adoption;
+#[cfg(all(unix, feature = "postgres"))]
+mod ai_calls;
 mod flight;
 mod format;
 mod guards;

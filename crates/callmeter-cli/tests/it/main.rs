@@ -6,6 +6,7 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
-mod ship;
+mod outage;
 mod postgres;
+mod ship;
 mod support;

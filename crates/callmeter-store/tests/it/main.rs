@@ -11,6 +11,6 @@ mod limits;
 mod oracle;
 mod processes;
 mod questions;
-mod retention;
 mod refusals;
+mod retention;
 mod support;

@@ -16,6 +16,8 @@ pub(crate) const OTHER_SCOPE: i64 = 0;
 /// The most scopes of a store.
 pub(crate) const MAX_SCOPES: i64 = 1_000;
 const REMEMBERED: usize = 50_000;
+#[cfg(feature = "postgres")]
+const REMEMBERED_SCOPES: usize = 4_000;
 const NAME_KINDS: usize = 10;
 
 /// What a name names.
@@ -120,6 +122,14 @@ impl NameMemory {
     pub(crate) fn learn_scope(&mut self, words: Arc<ScopeWords>, number: i64, is_fresh: bool) {
         self.scopes.push((words, number));
         self.fresh_scopes = self.fresh_scopes.saturating_add(usize::from(is_fresh));
+    }
+
+    /// Forgets scopes when there are too many: those beyond the limit are remembered as well, and are without end.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn make_room_for_scopes(&mut self) {
+        if self.scopes.len() >= REMEMBERED_SCOPES {
+            self.scopes.clear();
+        }
     }
 
     /// The word of a number, if it is remembered.

@@ -193,3 +193,19 @@ impl StoreReader {
         ask!(self, store => store.unpriced(filter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_not_built_in_names_the_feature_and_no_password() {
+        let url = StoreUrl::parse("postgres://me:hunter2@db/shop").unwrap();
+        let error = not_built(&url);
+        assert_eq!(
+            error.to_string(),
+            "postgres://me@db/shop needs callmeter to be built with the Cargo feature `postgres`"
+        );
+        assert!(error.hint().unwrap().contains("spool"));
+    }
+}

@@ -479,6 +479,17 @@ pub fn scopes_beyond_the_limit_keep_their_words_on_the_row(store: &dyn ContractS
         let (stored, _) = store.find(record.call_id).unwrap();
         assert_eq!(stored.project, record.project);
     }
+    // Another writer, which must find out for itself which scopes are known.
+    let more: Vec<_> = batch
+        .iter()
+        .map(|record| {
+            let mut more = record.clone();
+            more.rev = 1;
+            more.duration_us = Some(5);
+            more
+        })
+        .collect();
+    take(&mut store.writer(), &more[990..]);
     let other: u64 = store
         .groups()
         .iter()
@@ -486,6 +497,8 @@ pub fn scopes_beyond_the_limit_keep_their_words_on_the_row(store: &dyn ContractS
         .map(|(_, sums)| sums.calls)
         .sum();
     assert_eq!(other, 5);
+    let timed: u64 = store.groups().values().map(|sums| sums.timed).sum();
+    assert_eq!((store.groups().len(), timed), (1_001, 15));
 }
 
 /// Ten minutes ahead is marked; a day ahead or beyond the horizon is kept aside.

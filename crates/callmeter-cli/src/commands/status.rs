@@ -28,7 +28,8 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     };
     if context.json {
         let newest = facts.as_ref().and_then(|facts| facts.newest);
-        let object = serde_json::json!({
+        #[cfg_attr(not(feature = "postgres"), allow(unused_mut))]
+        let mut object = serde_json::json!({
             "v": 1,
             "home": context.home.path().display().to_string(),
             "store": context.url.to_string(),
@@ -41,6 +42,16 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             "complete": complete_json(calls),
             "unreadable_spools": standing.unreadable.len(),
         });
+        #[cfg(feature = "postgres")]
+        if let Some(adoption) = super::adopt::standing(context) {
+            object["adoption"] = serde_json::json!({
+                "table": adoption.table,
+                "begun": adoption.is_begun,
+                "finished": adoption.is_finished,
+                "adopted": adoption.adopted,
+                "waiting": adoption.waiting,
+            });
+        }
         print::out(&format!("{object}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }

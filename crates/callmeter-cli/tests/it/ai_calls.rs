@@ -122,6 +122,11 @@ fn an_adoption_is_planned_killed_at_any_moment_and_comes_to_its_end() {
     // The figures are those of the table, to the last digit.
     let report = place.seen(&["report", "--json"]);
     assert!(report.contains("\"cost_usd\":\"13.5\""), "{report}");
+    let status = place.seen(&["status", "--json"]);
+    assert!(
+        status.contains(r#""adoption":{"adopted":6000,"begun":true,"finished":true,"table":"public.ai_calls","waiting":0}"#),
+        "{status}"
+    );
     let status = place.seen(&["migrate", "status"]);
     assert!(status.contains("done, 6,000 rows taken over"), "{status}");
     let again = place.seen(&["migrate", "adopt"]);

@@ -7,6 +7,7 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
+mod outage;
 mod postgres;
 mod privacy;
 #[cfg(unix)]

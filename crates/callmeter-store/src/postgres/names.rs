@@ -21,7 +21,6 @@ use crate::names::{MAX_SCOPES, NameKind, NameMemory, OTHER_SCOPE, ScopeWords};
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     memory: NameMemory,
-    is_full: bool,
 }
 
 impl Names {
@@ -46,8 +45,9 @@ impl Names {
                 self.fetch(tx, unknown, true)?;
             }
         }
+        self.memory.make_room_for_scopes();
         for record in records {
-            if self.memory.scope(record).is_none() && !self.is_full {
+            if self.memory.scope(record).is_none() {
                 self.learn_scope(tx, record)?;
             }
         }
@@ -61,10 +61,9 @@ impl Names {
         prices: impl Iterator<Item = &'r str>,
     ) -> bool {
         self.missing(records.clone(), prices).is_empty()
-            && (self.is_full
-                || records
-                    .into_iter()
-                    .all(|record| self.memory.scope(record).is_some()))
+            && records
+                .into_iter()
+                .all(|record| self.memory.scope(record).is_some())
     }
 
     fn missing<'r>(
@@ -148,7 +147,8 @@ impl Names {
             Some(row) => self
                 .memory
                 .learn_scope(Arc::new(words), get(&row, 0)?, true),
-            None => self.is_full = true,
+            // Scopes are never removed: a store that is full stays so.
+            None => self.memory.learn_scope(Arc::new(words), OTHER_SCOPE, false),
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ pub struct PostgresStore {
     door: Door,
     names: Names,
     admission: Admission,
+    has_rollups: bool,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -86,7 +87,16 @@ impl PostgresStore {
             door: Door::new(revision, options.providers),
             names: Names::default(),
             admission: Admission::default(),
+            has_rollups: true,
         })
+    }
+
+    /// Leaves the rollups as they are, to measure what they cost. Reports are wrong from then on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_rollups(mut self) -> Self {
+        self.has_rollups = false;
+        self
     }
 
     /// Sets how long a statement may take and how long it waits for another writer; 30 s and 5 s unless told.
@@ -124,6 +134,7 @@ impl PostgresStore {
             door: &mut self.door,
             names: &mut self.names,
             admission: &mut self.admission,
+            has_rollups: self.has_rollups,
         };
         let takes_any_age = self.takes_any_age;
         let stored = self.session.transaction(Access::Write, |tx| {
@@ -205,6 +216,7 @@ struct Writing<'a> {
     door: &'a mut Door,
     names: &'a mut Names,
     admission: &'a mut Admission,
+    has_rollups: bool,
 }
 
 impl Writing<'_> {
@@ -258,7 +270,10 @@ impl Writing<'_> {
             }
         }
         self.merge(tx, known, &mut changes, ack)?;
-        rollup::apply(tx, changes, self.admission)
+        if self.has_rollups {
+            rollup::apply(tx, changes, self.admission)?;
+        }
+        Ok(())
     }
 
     /// Merges calls with those that are stored.

@@ -10,6 +10,8 @@ mod conservation;
 mod contract;
 mod bounds;
 mod faults;
+#[cfg(all(unix, feature = "postgres"))]
+mod ai_calls;
 mod flight;
 mod format;
 mod guards;

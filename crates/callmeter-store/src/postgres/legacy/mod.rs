@@ -6,6 +6,7 @@
 
 mod admin;
 mod catalogue;
+mod judge;
 mod reader;
 mod rows;
 mod shape;

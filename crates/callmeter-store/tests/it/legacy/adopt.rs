@@ -24,8 +24,8 @@ fn old_rows(place: &Place, rows: u32) {
          SELECT timestamptz '2026-03-24 00:00:00Z' - interval '90 days' * (({rows} - n)::float8 / {rows}),
            'caller' || n % 34, (ARRAY['gemini', 'claude', 'gcp_ollama'])[1 + n % 3],
            (ARRAY['gemini-2.5-pro', 'claude-haiku-4-5', 'llama3.1:8b'])[1 + n % 3], n % 9000, n % 700,
-           (n * 7919) % 61000, (ARRAY['ok', 'ok', 'ok', 'error', 'fallback'])[1 + n % 5],
-           CASE n % 5 WHEN 4 THEN 'gemini_backup' END, ((n * 31) % 40000)::numeric / 1000000, n % 7 = 0, n % 11 = 0,
+           (n::bigint * 7919) % 61000, (ARRAY['ok', 'ok', 'ok', 'error', 'fallback'])[1 + n % 5],
+           CASE n % 5 WHEN 4 THEN 'gemini_backup' END, ((n::bigint * 31) % 40000)::numeric / 1000000, n % 7 = 0, n % 11 = 0,
            CASE WHEN n % 2 = 0 THEN 'r' || n END, CASE n % 5 WHEN 3 THEN 'ValueError: MARKER ' || n END,
            CASE n % 4 WHEN 0 THEN '{{\"prompt_hash\": \"ba7816bf8f01\", \"prompt\": \"MARKER\"}}' ELSE '{{}}' END::jsonb
          FROM generate_series(1, {rows}) n"

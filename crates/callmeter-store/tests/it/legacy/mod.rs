@@ -2,6 +2,7 @@
 
 mod adopt;
 mod contract;
+mod faults;
 mod reader;
 mod shapes;
 mod sink;

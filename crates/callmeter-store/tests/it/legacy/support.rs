@@ -63,7 +63,11 @@ impl Place {
 
     /// A table of `ddl`, nothing beside it; on the eleventh day, when generated calls lie in the ten before.
     pub(crate) fn of(ddl: &str) -> Self {
-        let database = PostgresServer::shared().database();
+        Self::on(PostgresServer::shared().database(), ddl)
+    }
+
+    /// The same in a database that there is.
+    pub(crate) fn on(database: Database<'static>, ddl: &str) -> Self {
         database.psql(ddl);
         let now = FIRST_MOMENT.saturating_add_micros(10 * 86_400_000_000);
         Self {

@@ -137,8 +137,8 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
     findings.add(
         "survives",
         Verdict::Note,
-        "kill -9 of its process, from about 50 ms after a call's guard returned; a power loss after \
-         about a second",
+        "kill -9 of its process, from the moment that a call's guard returned; a power loss after about \
+         a second",
     );
     let standing = match home.standing() {
         Ok(standing) => standing,
@@ -156,9 +156,9 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
         "spools",
         Verdict::Fine,
         format!(
-            "{} with {} calls on their way",
-            standing.spools,
-            print::count(calls.spooled)
+            "{} with {} on their way",
+            print::plural(standing.spools, "spool"),
+            print::calls(calls.spooled)
         ),
     );
     for (spool, why) in &standing.unreadable {

@@ -79,9 +79,9 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     line(
         "pending",
         format!(
-            "{} in {} spools, {} rejected, {} dropped",
-            print::count(calls.spooled + calls.buffered),
-            standing.spools,
+            "{} in {}, {} rejected, {} dropped",
+            print::calls(calls.spooled + calls.buffered),
+            print::plural(standing.spools, "spool"),
             print::count(calls.rejected),
             print::count(calls.dropped_total())
         ),
@@ -100,7 +100,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const FIRST_ROW: &str = "wrap a call in a guard, `callmeter::call(\"caller\", \"provider\", \"model\")`; or see `callmeter demo`";
+const FIRST_ROW: &str = "`callmeter demo`, or in your code a guard: callmeter::call(\"caller\", \"provider\", \"model\")";
 
 /// Says how the first row comes, where a table would be empty.
 pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
@@ -108,7 +108,7 @@ pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print::out(&format!(
-        "no calls yet: {} was not made so far\nnext: {FIRST_ROW}\n",
+        "no calls yet: {} is made with the first one\nnext: {FIRST_ROW}\n",
         context.url
     ))?;
     Ok(ExitCode::SUCCESS)

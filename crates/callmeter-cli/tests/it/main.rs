@@ -6,5 +6,6 @@ mod errors;
 mod filters;
 mod inspect;
 mod looks;
+mod privacy;
 mod ship;
 mod support;

@@ -135,7 +135,8 @@ pub(crate) fn terminal_width() -> Option<usize> {
     None
 }
 
-/// Cuts the widest of the first `names` columns until a row fits into `width`, as far as that goes.
+/// Cuts the widest of the first `names` columns until a row fits into `width`, as far as that goes. Moments
+/// stay whole.
 fn fit(head: &[&str], names: usize, rows: &mut [Vec<String>], width: usize) {
     let length = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = head.iter().map(|name| length(name)).collect();
@@ -146,8 +147,15 @@ fn fit(head: &[&str], names: usize, rows: &mut [Vec<String>], width: usize) {
     }
     let gaps = usize::from(GAP) * widths.len().saturating_sub(1);
     let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
+    let has_letters: Vec<bool> = (0..names)
+        .map(|at| {
+            let mut cells = rows.iter().filter_map(|row| row.get(at));
+            cells.any(|cell| cell.contains(char::is_alphabetic))
+        })
+        .collect();
     while excess > 0 {
-        let names = widths.iter_mut().take(names);
+        let names = widths.iter_mut().zip(&has_letters);
+        let names = names.filter_map(|(width, is_name)| is_name.then_some(width));
         let Some(widest) = names.filter(|width| **width > SHORTEST_NAME).max() else {
             break;
         };
@@ -236,9 +244,12 @@ mod tests {
         fit(&["caller", "status", "calls"], 2, &mut rows, 42);
         assert_eq!(rows[0], ["a_caller_with_a…", "error (rate_lim…", "12,345"]);
         assert_eq!(rows[1], ["b", "ok", "12,345"]);
-        // Further than to eight characters nothing is cut, whatever the width.
+        // A moment is not cut, and nothing further than to eight characters, whatever the width.
         fit(&["caller", "status", "calls"], 2, &mut rows, 5);
         assert_eq!(rows[0], ["a_calle…", "error (…", "12,345"]);
+        let mut rows = vec![row("11-26 08:50:10", "error")];
+        fit(&["started (UTC)", "status", "calls"], 2, &mut rows, 5);
+        assert_eq!(rows[0], ["11-26 08:50:10", "error", "12,345"]);
     }
 
     #[test]

@@ -5,13 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod adoption;
-mod bad_input;
-mod conservation;
-mod contract;
-mod bounds;
-mod faults;
 #[cfg(all(unix, feature = "postgres"))]
 mod ai_calls;
+mod bad_input;
+mod bounds;
+mod conservation;
+mod contract;
+mod faults;
 mod flight;
 mod format;
 mod guards;

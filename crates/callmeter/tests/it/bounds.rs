@@ -230,6 +230,33 @@ fn a_spool_that_is_damaged_under_its_owner_is_set_aside_and_a_fresh_one_goes_on(
     assert_eq!(standing.spools, 1, "the fresh one");
 }
 
+#[test]
+fn calls_stay_in_the_flight_buffer_while_somebody_holds_the_spool() {
+    let mut process = process(|_| {});
+    process.home.sink.set_down(true);
+    process.calls(3);
+    process.drive(Duration::from_secs(1));
+    let disk = HomeDisk::new(process.home.home());
+    let name = disk.spools().unwrap().remove(0);
+    let path = process
+        .home
+        .path()
+        .join("spool")
+        .join(format!("{name}.spool"));
+    let mut other = rusqlite::Connection::open(path).unwrap();
+    let writing = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    process.calls(2);
+    process.process.tick_worker();
+    let figures = process.figures();
+    assert_eq!((figures.spooled, figures.buffered), (3, 2));
+    drop(writing);
+    process.drive(Duration::from_secs(1));
+    let figures = process.figures();
+    assert_eq!((figures.spooled, figures.buffered), (5, 0));
+}
+
 /// Runs in a process of its own, which may write files of 4 MiB at most.
 const CHILD: &str = "CALLMETER_TEST_FULL_DISK";
 

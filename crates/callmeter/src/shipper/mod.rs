@@ -81,6 +81,8 @@ pub(crate) struct Shipper {
     allowance: Allowance,
     health: Health,
     shipped: Shipped,
+    /// Whether the store has taken anything from this shipper.
+    has_answered: bool,
     fresh_since: Option<u64>,
     looked_for_the_dead: Option<u64>,
     gave_back_space: Option<u64>,
@@ -122,6 +124,7 @@ impl Shipper {
             allowance: Allowance::new(limits.replay_rows_per_second, most, now),
             health: Health::new(parts.backoff),
             shipped: Shipped::default(),
+            has_answered: false,
             fresh_since: None,
             looked_for_the_dead: None,
             gave_back_space: None,
@@ -252,7 +255,13 @@ impl Shipper {
     }
 
     fn store_answered(&mut self) {
-        if !self.health.succeeded() {
+        let was_failing = self.health.succeeded();
+        if was_failing || !self.has_answered {
+            // A mark may be that of a shipper that is no more.
+            self.disk.note_degraded(&self.store, false);
+            self.has_answered = true;
+        }
+        if !was_failing {
             return;
         }
         for lanes in self.lanes.values_mut() {
@@ -275,6 +284,9 @@ impl Shipper {
             // Whatever failed, a new connection is the next trial's best chance.
             self.sink = None;
             let is_degraded = self.health.is_degraded();
+            if is_degraded {
+                self.disk.note_degraded(&self.store, true);
+            }
             self.control.update(|state| state.is_degraded = is_degraded);
             self.tell_error(&error.to_string());
         }

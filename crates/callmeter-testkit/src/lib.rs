@@ -1,7 +1,7 @@
 //! What callmeter's tests share. For development only.
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
-//! clock that stands still ([`clock`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its
+//! clock that stands still ([`clock`]), a real PostgreSQL ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks its
 //! connections ([`chaos`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and content that privacy tests search
 //! for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
@@ -10,6 +10,8 @@
 pub mod chaos;
 pub mod clock;
 pub mod markers;
+#[cfg(unix)]
+pub mod pooler;
 #[cfg(unix)]
 pub mod postgres;
 pub mod records;

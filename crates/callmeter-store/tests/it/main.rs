@@ -9,6 +9,7 @@ mod faults;
 mod format;
 mod limits;
 mod oracle;
+mod partitions;
 mod processes;
 mod questions;
 mod refusals;

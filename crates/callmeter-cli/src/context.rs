@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use callmeter::settings::Settings;
 use callmeter::{Home, StoreUrl};
 use callmeter_core::{Clock, SystemClock, Timestamp};
-use callmeter_store::{AccountingZone, Filter, StoreError, StoreReader};
+use callmeter_store::{AccountingZone, Filter, StoreError, StoreLayout, StoreOptions, StoreReader};
 
 use crate::args::{FilterArgs, GlobalArgs};
 use crate::failure::Failure;
@@ -50,9 +50,26 @@ impl Context {
         }
     }
 
+    /// How the store is read; a price book that cannot be read is in nobody's way here.
+    fn reading_options(&self) -> StoreOptions {
+        let settings = &self.settings.store;
+        self.settings.store_options().unwrap_or_else(|_| {
+            let mut options = StoreOptions::default();
+            options
+                .accounting_zone
+                .clone_from(&settings.accounting_zone);
+            options.time_column.clone_from(&settings.legacy_time_column);
+            options.layout = settings.layout;
+            options
+        })
+    }
+
     /// The store, which must be there.
     pub(crate) fn existing_store(&self) -> Result<StoreReader, StoreError> {
-        StoreReader::open(&self.url)
+        match self.settings.store.layout {
+            StoreLayout::AiCalls => StoreReader::open_as(&self.url, &self.reading_options()),
+            _ => StoreReader::open(&self.url),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use callmeter_price::{Book, Priced, ProviderKinds};
 
 use crate::book::Revision;
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub(crate) const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// How far ahead of the store's clock a call is marked, and how far it is refused.
 const CLOCK_AHEAD: i64 = 600_000_000;
 const TOO_FAR_AHEAD: i64 = MICROS_PER_DAY;
@@ -37,6 +37,31 @@ pub struct StoreOptions {
     pub book: Arc<Book>,
     /// What the user's own provider names stand for.
     pub providers: ProviderKinds,
+    /// Which tables it has.
+    pub layout: StoreLayout,
+    /// The column of `ai_calls` that says when; `None` is the one with the default `now()`.
+    pub time_column: Option<String>,
+}
+
+/// Which tables a store on PostgreSQL has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreLayout {
+    /// callmeter's own.
+    #[default]
+    Full,
+    /// The table `ai_calls` of the replaced module, as it is.
+    AiCalls,
+}
+
+impl StoreLayout {
+    /// Its word in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AiCalls => "ai_calls",
+        }
+    }
 }
 
 impl Default for StoreOptions {
@@ -48,6 +73,8 @@ impl Default for StoreOptions {
             group_access: false,
             book: Book::market(),
             providers: ProviderKinds::default(),
+            layout: StoreLayout::Full,
+            time_column: None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod call;
 mod door;
 mod error;
 mod histogram;
+mod legacy;
 mod names;
 mod open;
 #[cfg(feature = "postgres")]
@@ -24,14 +25,16 @@ mod zone;
 
 pub use self::book::BookRevision;
 pub use self::call::StoredCall;
-pub use self::door::StoreOptions;
+pub use self::door::{StoreLayout, StoreOptions};
 pub use self::error::{ServerError, StoreError};
 pub use self::histogram::Histogram;
+pub use self::legacy::{LegacyError, LegacyRow, LegacyWidths};
 pub use self::open::{StoreReader, open_sink};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{
-    Migrated, POSTGRES_FORMAT, PartitionChanges, PostgresReader, PostgresSchema, PostgresStore,
-    SchemaStatus,
+    Adopted, Adoption, AdoptionPlan, AdoptionProgress, AdoptionStatus, LegacyReader, LegacyStore,
+    LegacyTable, Migrated, POSTGRES_FORMAT, PartitionChanges, PlannedStep, PostgresReader,
+    PostgresSchema, PostgresStore, SchemaStatus,
 };
 pub use self::postgres_url::PostgresUrl;
 pub use self::question::{

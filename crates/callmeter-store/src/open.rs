@@ -5,10 +5,11 @@ use std::sync::Arc;
 use callmeter_core::{CallId, Clock, Sink};
 
 #[cfg(feature = "postgres")]
-use crate::postgres::{PostgresReader, PostgresStore};
+use crate::postgres::{LegacyReader, LegacyStore, PostgresReader, PostgresStore};
 use crate::{
-    AccountingZone, CallsQuery, Filter, ReportQuery, ReportRow, SqliteReader, SqliteStore,
-    StoreError, StoreFacts, StoreOptions, StoreUrl, StoredCall, Totals, Unpriced,
+    AccountingZone, CallsQuery, Filter, LegacyError, ReportQuery, ReportRow, SqliteReader,
+    SqliteStore, StoreError, StoreFacts, StoreLayout, StoreOptions, StoreUrl, StoredCall, Totals,
+    Unpriced,
 };
 
 /// Opens the store at `url` for writing. A file is made when there is none; a database must have been made by
@@ -22,13 +23,28 @@ pub fn open_sink(
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Sink>, StoreError> {
     if let Some(path) = url.path() {
+        check_layout(url, &options)?;
         return Ok(Box::new(SqliteStore::open(path, options, clock)?));
     }
     #[cfg(feature = "postgres")]
     if let Some(url) = url.postgres() {
-        return Ok(Box::new(PostgresStore::open(url, options, clock)?));
+        return Ok(match options.layout {
+            StoreLayout::Full => Box::new(PostgresStore::open(url, options, clock)?),
+            StoreLayout::AiCalls => Box::new(LegacyStore::open(url, options, clock)?),
+        });
     }
     Err(not_built(url))
+}
+
+/// The layout of the replaced module's table is one of PostgreSQL.
+fn check_layout(url: &StoreUrl, options: &StoreOptions) -> Result<(), StoreError> {
+    match options.layout {
+        StoreLayout::Full => Ok(()),
+        StoreLayout::AiCalls => Err(LegacyError::NotPostgres {
+            store: url.to_string(),
+        }
+        .into()),
+    }
 }
 
 fn not_built(url: &StoreUrl) -> StoreError {
@@ -47,6 +63,9 @@ pub enum StoreReader {
     /// A store on PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(Box<PostgresReader>),
+    /// A table of the replaced module.
+    #[cfg(feature = "postgres")]
+    AiCalls(Box<LegacyReader>),
 }
 
 /// Asks whichever store it is.
@@ -56,6 +75,8 @@ macro_rules! ask {
             StoreReader::Sqlite($store) => $answer,
             #[cfg(feature = "postgres")]
             StoreReader::Postgres($store) => $answer,
+            #[cfg(feature = "postgres")]
+            StoreReader::AiCalls($store) => $answer,
         }
     };
 }
@@ -72,6 +93,33 @@ impl StoreReader {
         #[cfg(feature = "postgres")]
         if let Some(url) = url.postgres() {
             return PostgresReader::open(url).map(|reader| Self::Postgres(Box::new(reader)));
+        }
+        Err(not_built(url))
+    }
+
+    /// Opens the store at `url` for reading, with the layout that `options` name. A table `ai_calls` that was adopted
+    /// and of which every row was taken over is read as the store that it became: faster, and the same figures.
+    ///
+    /// # Errors
+    /// As [`StoreReader::open`], or when the table cannot be read.
+    pub fn open_as(url: &StoreUrl, options: &StoreOptions) -> Result<Self, StoreError> {
+        if options.layout == StoreLayout::Full {
+            return Self::open(url);
+        }
+        if url.path().is_some() {
+            check_layout(url, options)?;
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(url) = url.postgres() {
+            let mut reader = LegacyReader::open(url, options)?;
+            let adoption = reader.adoption()?;
+            if adoption.is_finished
+                && adoption.waiting == 0
+                && let Ok(reader) = PostgresReader::open(url)
+            {
+                return Ok(Self::Postgres(Box::new(reader)));
+            }
+            return Ok(Self::AiCalls(Box::new(reader)));
         }
         Err(not_built(url))
     }

@@ -51,6 +51,10 @@ impl Settings {
         options.group_access = self.spool.group_access;
         options.book = book_of(&self.prices.book)?;
         options.providers = ProviderKinds::new(self.providers.clone());
+        options.layout = self.store.layout;
+        options
+            .time_column
+            .clone_from(&self.store.legacy_time_column);
         Ok(options)
     }
 }

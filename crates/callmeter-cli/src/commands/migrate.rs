@@ -8,6 +8,7 @@ use std::sync::Arc;
 use callmeter_core::SystemClock;
 use callmeter_store::{PostgresSchema, SchemaStatus, StoreOptions};
 
+use super::adopt;
 use crate::args::MigrateCommand;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -23,18 +24,25 @@ pub(crate) fn run(context: &Context, command: Option<&MigrateCommand>) -> anyhow
             .with_hint("`callmeter migrate` is for a store on PostgreSQL: --store postgres://…")
             .into());
     };
+    if adopt::is_meant(context) {
+        return adopt::run(context, url, command);
+    }
     let mut schema = PostgresSchema::new(url, Arc::new(SystemClock))?;
     match command {
         None => migrate(context, &mut schema),
         Some(MigrateCommand::Status) => status(context, &schema.status()?),
-        Some(MigrateCommand::Print) => {
+        Some(MigrateCommand::Print { .. }) => {
             print::out(&schema.print(&options(context)?))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(MigrateCommand::Adopt(_)) => Err(Failure::new("what is adopted is a table ai_calls")
+            .in_place("store.layout")
+            .with_hint("set store.layout = \"ai_calls\", or CALLMETER_STORE__LAYOUT=ai_calls for this command")
+            .into()),
     }
 }
 
-fn options(context: &Context) -> anyhow::Result<StoreOptions> {
+pub(crate) fn options(context: &Context) -> anyhow::Result<StoreOptions> {
     context
         .settings
         .store_options()

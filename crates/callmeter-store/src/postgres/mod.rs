@@ -4,9 +4,16 @@
 //! where the row enters, all as in the embedded store. The schema is made and changed by `callmeter migrate`
 //! alone: a sink writes the columns that exist.
 
+mod adopt;
 mod books;
 mod columns;
 mod connect;
+mod legacy;
+
+pub use self::adopt::{
+    Adopted, Adoption, AdoptionPlan, AdoptionProgress, AdoptionStatus, PlannedStep,
+};
+pub use self::legacy::{LegacyReader, LegacyStore, LegacyTable};
 mod migrate;
 mod names;
 mod partitions;

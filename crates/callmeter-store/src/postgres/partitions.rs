@@ -163,6 +163,26 @@ pub(super) fn maintain(
     Ok(changes)
 }
 
+/// Makes the partitions from the month of `from` on, or from the horizon, that are missing and of which the default
+/// one has no rows: so that rows of those months need not be moved later.
+pub(super) fn make_from(
+    tx: &mut Tx<'_>,
+    from: Timestamp,
+    now: Timestamp,
+    raw_days: u32,
+) -> Result<(), StoreError> {
+    let (there, in_default) = (months(tx)?, months_in_default(tx)?);
+    let last = Month::of(now);
+    let mut month = Month::of(from).max(Month::of(horizon(now, raw_days)));
+    while month <= last {
+        if !there.contains(&month) && !in_default.iter().any(|(other, _)| *other == month) {
+            tx.batch(&create_sql(month))?;
+        }
+        month = month.plus(1);
+    }
+    Ok(())
+}
+
 fn make(tx: &mut Tx<'_>, month: Month, rows_in_default: u64) -> Result<u64, StoreError> {
     if rows_in_default == 0 {
         tx.batch(&create_sql(month))?;

@@ -27,6 +27,7 @@ pub struct PostgresStore {
     session: Session,
     clock: Arc<dyn Clock>,
     raw_days: u32,
+    takes_any_age: bool,
     zone: AccountingZone,
     door: Door,
     names: Names,
@@ -81,6 +82,7 @@ impl PostgresStore {
             session,
             clock,
             raw_days: options.raw_days.max(MIN_RAW_DAYS),
+            takes_any_age: false,
             zone,
             door: Door::new(revision, options.providers),
             names: Names::default(),
@@ -106,7 +108,22 @@ impl PostgresStore {
         });
     }
 
+    /// Takes calls of any age from now on: whoever sends them sees to it that each comes once.
+    pub(super) fn take_any_age(&mut self) {
+        self.raw_days = u32::MAX;
+        self.takes_any_age = true;
+    }
+
     fn store(&mut self, batch: &[CallRecord]) -> Result<Ack, StoreError> {
+        self.store_beside(batch, |_| Ok(()))
+    }
+
+    /// Stores a batch, and does `beside` before it in the same transaction.
+    pub(super) fn store_beside(
+        &mut self,
+        batch: &[CallRecord],
+        beside: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError>,
+    ) -> Result<Ack, StoreError> {
         let now = self.clock.now();
         let mut ack = Ack::default();
         let (calls, mut refused) = sort_out(batch, now, self.raw_days, &mut ack);
@@ -119,14 +136,17 @@ impl PostgresStore {
             admission: &mut self.admission,
             has_rollups: self.has_rollups,
         };
+        let takes_any_age = self.takes_any_age;
         let stored = self.session.transaction(Access::Write, |tx| {
             let kept_from = writing.begin(tx, &mut entering)?;
             // Sorted by time: those before are too old to tell whether they were here before.
             let gone = entering.partition_point(|call| call.record.call_id.hi() < kept_from);
+            let gone = if takes_any_age { 0 } else { gone };
             for call in entering.drain(..gone) {
                 ack.expired += 1;
                 refused.push(Refused::for_its_age(call.record));
             }
+            beside(tx)?;
             writing.put(tx, entering, &mut ack)?;
             keep_refused(tx, &refused, now)
         });

@@ -52,7 +52,7 @@ impl<K> Stand<K> {
     }
 }
 
-fn filter(asked: &Asked) -> Filter {
+pub(crate) fn filter(asked: &Asked) -> Filter {
     Filter {
         since: asked.since,
         until: asked.until,
@@ -64,7 +64,7 @@ fn filter(asked: &Asked) -> Filter {
     }
 }
 
-fn sums(totals: &Totals) -> Sums {
+pub(crate) fn sums(totals: &Totals) -> Sums {
     Sums {
         calls: totals.calls,
         input_tokens: totals.input_tokens,

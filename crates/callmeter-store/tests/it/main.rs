@@ -7,6 +7,8 @@ mod errors;
 mod exactness;
 mod faults;
 mod format;
+#[cfg(all(unix, feature = "postgres"))]
+mod legacy;
 mod limits;
 mod oracle;
 mod partitions;

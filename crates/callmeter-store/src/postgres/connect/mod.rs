@@ -14,7 +14,7 @@ mod tests;
 mod tls;
 
 pub(crate) use self::failure::server_error;
-pub(crate) use self::params::{bytea, byteas, int2s, int4s, int8, int8s, text, texts};
+pub(crate) use self::params::{bools, bytea, byteas, int2s, int4s, int8, int8s, text, texts};
 pub(crate) use self::session::{Access, Limits, Param, Session, Tx};
 pub(crate) use self::target::Target;
 

@@ -16,6 +16,7 @@ macro_rules! params {
 params! {
     int8 INT8 "`bigint`",
     int8s INT8_ARRAY "`bigint[]`",
+    bools BOOL_ARRAY "`boolean[]`",
     int4s INT4_ARRAY "`integer[]`",
     int2s INT2_ARRAY "`smallint[]`",
     text TEXT "`text`",

@@ -112,8 +112,18 @@ impl Session {
         done
     }
 
+    /// Runs a statement outside of any transaction, for those that allow no other way, on a connection that is closed
+    /// behind it. Nothing but this side's limit ends it.
+    pub(crate) fn alone(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.connect()?;
+        let done = self
+            .batch("SET statement_timeout = 0")
+            .and_then(|()| self.batch(sql));
+        self.close();
+        Ok(done?)
+    }
+
     /// Closes the connection; the next transaction makes another.
-    #[cfg(test)]
     pub(crate) fn close(&mut self) {
         if self.client.take().is_some() {
             // Lets the connection's task say goodbye.

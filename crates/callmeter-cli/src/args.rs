@@ -61,6 +61,12 @@ pub(crate) enum Command {
         /// A call id, request id, response id or trace id
         id: String,
     },
+    /// The calls in flight of every process of this machine that records
+    Top(TopArgs),
+    /// Switch recording on again, in running processes too
+    On(SwitchArgs),
+    /// Switch recording off, in running processes too
+    Off(OffArgs),
     /// Price calls from standard input, a line of JSON each
     Price(PriceArgs),
     /// Read recorded exchanges with providers from standard input, a line of JSON each
@@ -208,6 +214,32 @@ pub(crate) struct CallsArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopArgs {
+    /// Print one picture and end, as is done where the output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How many calls are shown
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SwitchArgs {
+    /// Every home of this machine that may be switched, not only the one of the settings
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OffArgs {
+    /// For so long only, such as 30m, 1h, 2d; without it until `callmeter on`
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) for_: Option<String>,
+    #[command(flatten)]
+    pub(crate) switch: SwitchArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,8 @@ pub(crate) mod report;
 pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod switch;
+pub(crate) mod top;
 pub(crate) mod version;
 
 use std::process::ExitCode;
@@ -45,6 +47,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Calls(args) => calls::run(&context, &args),
         Command::Ship(args) => ship::run(&context, &args),
         Command::Show { id } => show::run(&context, &id),
+        Command::Top(args) => top::run(&context, &args),
+        Command::On(args) => switch::on(&context, &args),
+        Command::Off(args) => switch::off(&context, &args),
         #[cfg(feature = "postgres")]
         Command::Migrate { command } => migrate::run(&context, command.as_ref()),
         #[cfg(not(feature = "postgres"))]

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use callmeter::Switch;
 use callmeter_core::Conservation;
 use callmeter_store::{Filter, StoreError, StoreFacts, Totals};
 
+use crate::commands::switch;
 use crate::context::Context;
 use crate::print;
 
@@ -19,6 +21,11 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let (facts, today) = looked.unzip();
     let today = today.unwrap_or_default();
     let calls = &standing.conservation;
+    let off = match context.home.switch(context.now) {
+        Ok(Switch::On) => None,
+        Ok(off) => Some(format!("recording is {}", switch::in_words(off))),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    };
     if context.json {
         let newest = facts.as_ref().and_then(|facts| facts.newest);
         #[cfg_attr(not(feature = "postgres"), allow(unused_mut))]
@@ -31,6 +38,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             "calls": facts.as_ref().map_or(0, |facts| facts.calls),
             "newest": newest.map(|at| at.to_string()),
             "today": { "calls": today.calls, "cost_usd": today.cost.to_string(), "unpriced": today.unpriced },
+            "recording": off.is_none(),
             "complete": complete_json(calls),
             "unreadable_spools": standing.unreadable.len(),
         });
@@ -99,12 +107,15 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
         line("adoption", super::adopt::shown(&adoption));
     }
     line("home", context.home.path().display().to_string());
+    if let Some(off) = off {
+        line("switch", off);
+    }
     line(
         "pending",
         format!(
-            "{} in {} spools, {} rejected, {} dropped",
-            print::count(calls.spooled + calls.buffered),
-            standing.spools,
+            "{} in {}, {} rejected, {} dropped",
+            print::calls(calls.spooled + calls.buffered),
+            print::plural(standing.spools, "spool"),
             print::count(calls.rejected),
             print::count(calls.dropped_total())
         ),
@@ -126,7 +137,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const FIRST_ROW: &str = "wrap a call in a guard, `callmeter::call(\"caller\", \"provider\", \"model\")`; or see `callmeter demo`";
+const FIRST_ROW: &str = "`callmeter demo`, or in your code a guard: callmeter::call(\"caller\", \"provider\", \"model\")";
 
 /// Says how the first row comes, where a table would be empty.
 pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
@@ -134,7 +145,7 @@ pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print::out(&format!(
-        "no calls yet: {} was not made so far\nnext: {FIRST_ROW}\n",
+        "no calls yet: {} is made with the first one\nnext: {FIRST_ROW}\n",
         context.url
     ))?;
     Ok(ExitCode::SUCCESS)

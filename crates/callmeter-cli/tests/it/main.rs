@@ -9,5 +9,8 @@ mod inspect;
 mod looks;
 mod outage;
 mod postgres;
+mod privacy;
+#[cfg(unix)]
+mod running;
 mod ship;
 mod support;

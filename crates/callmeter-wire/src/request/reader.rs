@@ -60,6 +60,9 @@ impl RequestReader {
                 facts.billing = credential::billing(name, value).unwrap_or(Billing::Unknown);
             }
         }
+        if facts.billing == Billing::Unknown && credential::is_in_query(target) {
+            facts.billing = Billing::Metered;
+        }
         facts.settle();
         Self {
             facts,

@@ -2,7 +2,7 @@
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its
-//! connections ([`chaos`]), an allocator that counts ([`allocations`]), and the fixed look-alikes of secrets and content that privacy tests search
+//! connections ([`chaos`]), and the fixed look-alikes of secrets and content that privacy tests search
 //! for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 

@@ -116,6 +116,10 @@ impl std::fmt::Debug for RequestReader {
 
 impl Visit<RequestNode> for Body {
     fn scalar(&mut self, node: RequestNode, value: Scalar<'_>) {
+        if self.done {
+            // What follows the document in the same piece is no more read than what comes later.
+            return;
+        }
         match (node, value) {
             (RequestNode::Model, Scalar::Text(text)) => self.model.set(text),
             (RequestNode::ServiceTier, Scalar::Text(text)) => self.tier.set(text),

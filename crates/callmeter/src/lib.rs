@@ -41,12 +41,14 @@ pub mod __private;
 mod adoption;
 mod backoff;
 mod builder;
+mod card;
 mod control;
 mod figures;
 mod global;
 mod guard;
 mod home;
 mod identity;
+mod keeper;
 mod late;
 mod ledger;
 mod notes;
@@ -70,6 +72,7 @@ mod site;
 mod spool;
 mod standing;
 mod station;
+mod switch;
 mod time;
 mod warned;
 mod worker;
@@ -89,6 +92,27 @@ struct Guide;
 #[doc = include_str!("../../../docs/guides/observing.md")]
 struct Observing;
 
+/// What the attribute refuses, with a word about it.
+///
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama")] // no model
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", modle = "m")] // mistyped
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "a", caller = "b", provider = "ollama", model = "m")] // twice
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", model = "m")]
+/// const fn ask() {} // makes no calls
+/// ```
+#[cfg(doctest)]
+struct Refused;
+
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
@@ -96,10 +120,12 @@ pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
     UnknownCaller, Usage,
 };
+pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;
 pub use callmeter_store::StoreUrl;
 
 pub use crate::builder::{Builder, InitError};
+pub use crate::card::{HomeCard, homes};
 pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
@@ -110,6 +136,7 @@ pub use crate::run::ObservedCall;
 pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
+pub use crate::switch::Thrown;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.
@@ -147,7 +174,8 @@ pub fn call(
     CallGuard::open(current, names, Location::caller())
 }
 
-/// Switches the process's recorder on or off from the next call on (promise CM-9).
+/// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while
+/// this, both environment variables and the switch of the home (`callmeter off`) all say on.
 pub fn set_enabled(enabled: bool) {
     if let Some(recorder) = global::recorder() {
         recorder.set_wanted(enabled);

@@ -13,6 +13,8 @@ mod failure;
 mod filter;
 mod log;
 mod print;
+#[cfg(test)]
+mod reference;
 mod span;
 mod terminal;
 

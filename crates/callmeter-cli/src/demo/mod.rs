@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_core::{Status, SystemClock};
+use callmeter_core::SystemClock;
 use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

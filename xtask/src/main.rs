@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask check`, `cargo xtask prices`.
+//! Developer commands: `cargo xtask test`, `check`, `simulate`, `prices`.
 //!
 //! Each command needs nothing but Rust, git and the package registries. It runs from any directory of the
 //! repository, as any user, and leaves nothing outside of cargo's target directory, except `prices`, which
@@ -17,6 +17,7 @@ mod metadata;
 mod parts;
 mod prices;
 mod shell;
+mod simulate;
 mod tests;
 mod totals;
 mod unsafety;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", rest @ ..] => tests::run(rest),
         ["check", rest @ ..] => check::run(rest),
+        ["simulate", rest @ ..] => simulate::run(rest),
         ["prices"] => prices::build(&shell::root()).map(|()| true),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
@@ -56,6 +58,7 @@ fn help() -> String {
 cargo xtask test [--full] [AREA…]   run every test and count; areas: {}
                                     --full adds what takes long
 cargo xtask check [NAME…]           check all but the tests: {}
+cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask prices                  write the built-in price book from its sources
 ",
         tests::names().join(", "),

@@ -165,7 +165,7 @@ impl DrivenProcess {
 
     /// The flight files of this process that are in use.
     pub fn flights(&self) -> Vec<PathBuf> {
-        let buffers = self.control.snapshot().buffers;
+        let buffers = Station::buffers_of(&self.recorder);
         let paths = buffers.iter().filter_map(|buffer| buffer.path());
         paths.map(Path::to_owned).collect()
     }
@@ -180,7 +180,7 @@ impl DrivenProcess {
     /// Gives their names and bytes, and removes the real files, which the simulation's disk does not see.
     pub fn kill(mut self) -> Vec<(String, Vec<u8>)> {
         let mut left = Vec::new();
-        for buffer in self.control.snapshot().buffers {
+        for buffer in Station::buffers_of(&self.recorder) {
             if let Some(path) = buffer.path()
                 && let Some(name) = path.file_stem()
                 && let Ok(bytes) = std::fs::read(path)

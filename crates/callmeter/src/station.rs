@@ -80,6 +80,16 @@ impl Station {
         }
     }
 
+    /// The buffers of a recorder that are on the list.
+    pub(crate) fn buffers_of(recorder: &Arc<Recorder>) -> Vec<Arc<FlightBuffer>> {
+        let stations = lock_unless_stuck(&STATIONS);
+        let stations = stations.iter().flat_map(|stations| stations.iter());
+        stations
+            .filter(|station| Arc::ptr_eq(&station.recorder, recorder))
+            .map(|station| Arc::clone(&station.buffer))
+            .collect()
+    }
+
     /// Takes it off the list, and out of this thread's memory: in a simulation the process is dead.
     pub(crate) fn bury(id: u64) {
         Self::forget(id);

@@ -536,7 +536,13 @@ impl SpoolOutlet for GatedOutlet {
         let mut rows = self.step(Does::Read, "read", |outlet| {
             outlet.ready_rows(after, up_to, limit)
         })?;
-        self.gate.oracle.read(&self.name, &rows);
+        // Each process's memory is its own, whatever it is called there.
+        let place = if self.is_in_memory {
+            format!("{} of p{}", self.name, self.process)
+        } else {
+            self.name.clone()
+        };
+        self.gate.oracle.read(&place, &rows);
         match self.gate.mutation {
             Some(Mutation::BrokenLaneOrder) => rows.reverse(),
             Some(Mutation::AckBeforeStore) => {

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask check`, `cargo xtask fuzz`, `cargo xtask prices`.
+//! Developer commands: `cargo xtask test`, `check`, `simulate`, `fuzz`, `prices`.
 //!
 //! Each command needs nothing but Rust, git and the package registries; of `test --full` two areas also need Python
 //! and a C++ compiler. It runs from any directory of the
@@ -19,6 +19,7 @@ mod metadata;
 mod parts;
 mod prices;
 mod shell;
+mod simulate;
 mod tests;
 mod totals;
 mod unsafety;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => tests::run(rest),
         ["check", rest @ ..] => check::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["simulate", rest @ ..] => simulate::run(rest),
         ["prices"] => prices::build(&shell::root()).map(|()| true),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
@@ -61,6 +63,7 @@ cargo xtask test [--full] [AREA…]   run every test and count; areas: {}
 cargo xtask check [NAME…]           check all but the tests: {}
 cargo xtask fuzz [--runs N] [TARGET…]
                                     fuzz readers and adopter, bounded
+cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask prices                  write the built-in price book from its sources
 ",
         tests::names().join(", "),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
 };
-use callmeter_flight::{Busy, Process, Switch};
+use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
 use crate::control::Control;
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) spool: SpoolSettings,
     /// Another disk than the home's, of a simulation.
     pub(crate) disk: Option<Arc<dyn Disk>>,
+    /// A flight buffer of another size, of a simulation.
+    pub(crate) flight: Option<Options>,
     pub(crate) exit_flush: Duration,
 }
 

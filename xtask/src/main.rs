@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask test`, `check`, `simulate`, `prices`.
+//! Developer commands: `cargo xtask test`, `check`, `simulate`, `fuzz`, `prices`.
 //!
-//! Each command needs nothing but Rust, git and the package registries. It runs from any directory of the
+//! Each command needs nothing but Rust, git and the package registries; of `test --full` two areas also need Python
+//! and a C++ compiler. It runs from any directory of the
 //! repository, as any user, and leaves nothing outside of cargo's target directory, except `prices`, which
 //! writes the price book that the repository keeps.
 //!
@@ -9,6 +10,7 @@
 
 mod check;
 mod dependencies;
+mod fuzz;
 mod house;
 mod layers;
 mod licences;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => tests::run(rest),
         ["check", rest @ ..] => check::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["prices"] => prices::build(&shell::root()).map(|()| true),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
@@ -59,6 +62,8 @@ cargo xtask test [--full] [AREA…]   run every test and count; areas: {}
                                     --full adds what takes long
 cargo xtask check [NAME…]           check all but the tests: {}
 cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
+cargo xtask fuzz [--runs N] [TARGET…]
+                                    fuzz readers and adopter, bounded
 cargo xtask prices                  write the built-in price book from its sources
 ",
         tests::names().join(", "),

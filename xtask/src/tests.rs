@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::fuzz;
 use crate::parts;
 use crate::shell;
 use crate::simulate;
@@ -49,6 +50,20 @@ const AREAS: &[Area] = &[
         command: simulate::full,
         count: Totals::of_simulation,
     },
+    Area {
+        name: "differential",
+        is_long: true,
+        needs_parts: false,
+        command: differential,
+        count: Totals::of_rust,
+    },
+    Area {
+        name: "fuzz",
+        is_long: true,
+        needs_parts: false,
+        command: fuzz,
+        count: fuzz::count,
+    },
 ];
 
 /// The names of all areas.
@@ -63,6 +78,8 @@ fn rust(is_full: bool) -> Command {
     if is_full {
         // Above every number that a property sets for itself; the variable has the last word.
         cargo.env("PROPTEST_CASES", "2048");
+        // Rows of a table that is adopted.
+        cargo.env("TEST_ROWS", "1000000");
     }
     cargo
 }
@@ -84,6 +101,31 @@ fn loom(_: bool) -> Command {
     cargo
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", target.join("loom"));
+    cargo
+}
+
+/// The wire readers against another project's, asked anew: needs Python and PyPI. What it answered last is
+/// compared by `rust` as well.
+fn differential(_: bool) -> Command {
+    let mut python = Command::new("python3");
+    python
+        .arg("xtask/differential/run.py")
+        .current_dir(shell::root());
+    python
+}
+
+/// The fuzz targets, for a bounded number of runs.
+fn fuzz(_: bool) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "xtask",
+        "--",
+        "fuzz",
+    ]);
     cargo
 }
 
@@ -185,7 +227,7 @@ fn run_counting(
 fn summary(outcomes: &[Outcome]) -> String {
     let mut all = Totals::default();
     let mut text = format!(
-        "{:<8} {:>8} {:>8} {:>8} {:>8}\n",
+        "{:<12} {:>8} {:>8} {:>8} {:>8}\n",
         "area", "passed", "failed", "ignored", "seconds"
     );
     for outcome in outcomes {
@@ -196,7 +238,7 @@ fn summary(outcomes: &[Outcome]) -> String {
         } = outcome.totals;
         all += outcome.totals;
         text += &format!(
-            "{:<8} {passed:>8} {failed:>8} {ignored:>8} {:>8}\n",
+            "{:<12} {passed:>8} {failed:>8} {ignored:>8} {:>8}\n",
             outcome.name,
             outcome.took.as_secs()
         );
@@ -230,9 +272,9 @@ mod unit {
         };
         assert_eq!(
             summary(&[outcome("rust", 25, 1), outcome("loom", 7, 0)]),
-            "area       passed   failed  ignored  seconds\n\
-             rust           25        1        1       12\n\
-             loom            7        0        1       12\n\
+            "area           passed   failed  ignored  seconds\n\
+             rust               25        1        1       12\n\
+             loom                7        0        1       12\n\
              32 passed, 1 failed\n"
         );
     }
@@ -276,7 +318,7 @@ mod unit {
         let error = run(&["nowhere"]).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no area 'nowhere'; there are: rust, loom, simulate")
+            Some("there is no area 'nowhere'; there are: rust, loom, simulate, differential, fuzz")
         );
     }
 }

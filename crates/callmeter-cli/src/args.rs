@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// One durable row for every LLM call: who called, what answered, tokens, time, cost, outcome.
@@ -24,7 +25,8 @@ pub(crate) struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
-    /// The store, instead of the one that the settings name, such as sqlite:calls.db
+    /// The store, instead of the one that the settings name, such as sqlite:calls.db or
+    /// postgres://metrics@db/shop
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// The configuration file, instead of the callmeter.toml that is found
@@ -59,6 +61,12 @@ pub(crate) enum Command {
         /// A call id, request id, response id or trace id
         id: String,
     },
+    /// The calls in flight of every process of this machine that records
+    Top(TopArgs),
+    /// Switch recording on again, in running processes too
+    On(SwitchArgs),
+    /// Switch recording off, in running processes too
+    Off(OffArgs),
     /// Price calls from standard input, a line of JSON each
     Price(PriceArgs),
     /// Read recorded exchanges with providers from standard input, a line of JSON each
@@ -67,6 +75,11 @@ pub(crate) enum Command {
     Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
     Doctor,
+    /// Make and keep the schema of a store on PostgreSQL
+    Migrate {
+        #[command(subcommand)]
+        command: Option<MigrateCommand>,
+    },
     /// The settings and where each comes from
     Config {
         #[command(subcommand)]
@@ -74,6 +87,31 @@ pub(crate) enum Command {
     },
     /// The versions of callmeter and its formats
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Say which schema the database has and how its partitions stand
+    Status,
+    /// Print the SQL, for somebody else to run, and the rights that roles need
+    Print {
+        /// The role that writes, where the store is a table ai_calls
+        #[arg(long, value_name = "NAME")]
+        role: Option<String>,
+    },
+    /// Say what it takes to bring a table ai_calls into callmeter's own tables, in place and while it is
+    /// written; with --apply, do it
+    Adopt(AdoptArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdoptArgs {
+    /// Do it; what a run that was stopped has done stays done
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// How many rows a transaction takes over
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000).map(usize::from))]
+    pub(crate) batch_rows: usize,
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,6 +214,32 @@ pub(crate) struct CallsArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopArgs {
+    /// Print one picture and end, as is done where the output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How many calls are shown
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SwitchArgs {
+    /// Every home of this machine that may be switched, not only the one of the settings
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OffArgs {
+    /// For so long only, such as 30m, 1h, 2d; without it until `callmeter on`
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) for_: Option<String>,
+    #[command(flatten)]
+    pub(crate) switch: SwitchArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,7 @@ mod filter;
 mod log;
 mod print;
 mod span;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -43,6 +43,15 @@ pub(crate) fn until(
     }
 }
 
+/// How long `30m`, `1h`, `2d` or `1w` is, in microseconds.
+pub(crate) fn length(text: &str) -> Option<i64> {
+    match read(text)? {
+        When::DaysAgo(days) => days.checked_mul(DAY),
+        When::Ago(micros) => Some(micros),
+        When::Day(_) | When::Moment(_) => None,
+    }
+}
+
 enum When {
     DaysAgo(i64),
     Ago(i64),

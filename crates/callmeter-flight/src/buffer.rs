@@ -110,7 +110,14 @@ impl FlightBuffer {
         place.prepare()?;
         let (region, file) = if place.kind().is_crash_safe() {
             let stem = format!("{:016x}-{:016x}", made_at.as_micros(), random[1]);
-            let file = FlightFile::create(&place, &stem, geometry)?;
+            let file = match FlightFile::create(&place, &stem, geometry) {
+                // Somebody tidied the directory away in between.
+                Err(error) if error.is_not_found() => {
+                    place.prepare()?;
+                    FlightFile::create(&place, &stem, geometry)?
+                }
+                file => file?,
+            };
             let region = map(&file, geometry)?;
             (region, Some(file))
         } else {

@@ -77,6 +77,10 @@ pub enum FlightError {
 }
 
 impl FlightError {
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,

@@ -13,7 +13,8 @@
 //!
 //! Leaves to others: the clock and the ids, the spool, and when to do all this.
 //!
-//! The only crate with `unsafe`: a mapping, and a page that tells a forked child (`region`, `fork`). The
+//! The only crate with `unsafe`: a mapping, a page that tells a forked child, and the handlers of fork
+//! (`region`, `fork`, `gate`). The
 //! state machine and its memory ordering are in `slot`, the layout of format 1 in `layout`, the why in
 //! `docs/internals/flight.md`.
 #![deny(
@@ -62,6 +63,8 @@ mod fields;
 mod file;
 #[cfg(not(loom))]
 mod fork;
+#[cfg(not(loom))]
+mod gate;
 #[cfg(all(test, not(loom)))]
 mod golden;
 #[cfg(not(loom))]
@@ -103,6 +106,7 @@ mod exports {
     pub use crate::error::FlightError;
     pub use crate::fields::{Fields, Value};
     pub use crate::fork::Process;
+    pub use crate::gate::Busy;
     pub use crate::lease::Lease;
     pub use crate::place::{
         Place, PlaceKind, is_in_container, network_file_system, shared_memory_dir,

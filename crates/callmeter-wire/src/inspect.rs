@@ -207,7 +207,8 @@ impl Inspection {
             reading.provider_request_id.clone().into(),
         );
         put("service_tier", reading.service_tier.clone().into());
-        put("region", facts.region.clone().into());
+        let region = facts.region.clone().or_else(|| reading.region.clone());
+        put("region", region.into());
         put("billing", facts.billing.as_str().into());
         put("http_status", reading.http_status.into());
         put(

@@ -44,25 +44,29 @@ impl Text {
         made
     }
 
+    /// Appends bytes; what does not fit is cut.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        let from = usize::from(self.len);
+        let free = self.bytes.get_mut(from..).unwrap_or_default();
+        let taken = free.len().min(bytes.len());
+        for (slot, byte) in free.iter_mut().zip(bytes) {
+            *slot = *byte;
+        }
+        self.len = u8::try_from(from.saturating_add(taken)).unwrap_or(0);
+        self.cut |= taken < bytes.len();
+    }
+
     pub(crate) const fn clear(&mut self) {
         self.len = 0;
         self.cut = false;
     }
 
-    /// Appends a byte; what does not fit is cut.
-    pub(crate) fn push(&mut self, byte: u8) {
-        match self.bytes.get_mut(usize::from(self.len)) {
-            Some(slot) => {
-                *slot = byte;
-                self.len = self.len.saturating_add(1);
-            }
-            None => self.cut = true,
-        }
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
     /// The text, or none when it is empty.

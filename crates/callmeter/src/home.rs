@@ -5,6 +5,7 @@
 //! spool/ID.spool     calls on their way, a file a process; spool/ID.lease its owner's lock
 //! ship-HASH.lock     the office of the shipper, one for each store
 //! ledger.sqlite      the counters of spools that are no more
+//! switch             whether calls are recorded, while it is off
 //! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
 //! flight/            flight files, where shared memory is not their place
 //! ```
@@ -26,10 +27,11 @@ pub struct Home {
 }
 
 impl Home {
-    /// Names a home without touching the disk.
+    /// Names a home without touching the disk; a relative path is taken from the working directory.
     pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
         Self {
-            path: path.into(),
+            path: std::path::absolute(&path).unwrap_or(path),
             rights: Rights::User,
         }
     }
@@ -53,6 +55,16 @@ impl Home {
     /// The file of the embedded store.
     pub fn default_store(&self) -> PathBuf {
         self.path.join("store.sqlite")
+    }
+
+    /// Whether the group of its directory shares it.
+    pub fn is_shared(&self) -> bool {
+        self.rights == Rights::Group
+    }
+
+    /// The network file system that it lies on, by its name, if it does: its spools are refused there.
+    pub fn network_file_system(&self) -> Option<&'static str> {
+        callmeter_flight::network_file_system(&self.path)
     }
 
     pub(crate) fn rights(&self) -> Rights {

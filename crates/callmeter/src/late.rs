@@ -169,6 +169,12 @@ impl Late {
         };
     }
 
+    /// Whether the host said how the call ended.
+    #[cfg(feature = "wire")]
+    pub(crate) fn has_status(&self) -> bool {
+        self.status != Word::None
+    }
+
     /// The call failed.
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
         self.status = if kind == ErrorKind::Cancelled {

@@ -41,15 +41,19 @@ pub mod __private;
 mod adoption;
 mod backoff;
 mod builder;
+mod card;
 mod control;
 mod figures;
 mod global;
 mod guard;
 mod home;
 mod identity;
+mod keeper;
 mod late;
 mod ledger;
 mod notes;
+#[cfg(feature = "wire")]
+mod observe;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -68,6 +72,7 @@ mod site;
 mod spool;
 mod standing;
 mod station;
+mod switch;
 mod time;
 mod warned;
 mod worker;
@@ -82,6 +87,32 @@ struct Readme;
 #[doc = include_str!("../../../docs/guides/rust.md")]
 struct Guide;
 
+/// The examples of the guide on observing.
+#[cfg(all(doctest, feature = "wire"))]
+#[doc = include_str!("../../../docs/guides/observing.md")]
+struct Observing;
+
+/// What the attribute refuses, with a word about it.
+///
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama")] // no model
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", modle = "m")] // mistyped
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "a", caller = "b", provider = "ollama", model = "m")] // twice
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", model = "m")]
+/// const fn ask() {} // makes no calls
+/// ```
+#[cfg(doctest)]
+struct Refused;
+
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
@@ -89,18 +120,23 @@ pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
     UnknownCaller, Usage,
 };
+pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;
 pub use callmeter_store::StoreUrl;
 
 pub use crate::builder::{Builder, InitError};
+pub use crate::card::{HomeCard, homes};
 pub use crate::guard::CallGuard;
 pub use crate::home::Home;
+#[cfg(feature = "wire")]
+pub use crate::observe::{ObservedStream, ResponseHead};
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
 pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
+pub use crate::switch::Thrown;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.
@@ -138,7 +174,8 @@ pub fn call(
     CallGuard::open(current, names, Location::caller())
 }
 
-/// Switches the process's recorder on or off from the next call on (promise CM-9).
+/// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while
+/// this, both environment variables and the switch of the home (`callmeter off`) all say on.
 pub fn set_enabled(enabled: bool) {
     if let Some(recorder) = global::recorder() {
         recorder.set_wanted(enabled);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
 };
-use callmeter_flight::{Options, Process};
+use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
 use crate::control::Control;
@@ -129,6 +129,9 @@ impl Running {
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
             }
         };
+        // A home that is switched off is obeyed from the first call on.
+        let switch = plan.home.switch(recorder.clock.now());
+        recorder.set_home_wanted(!matches!(switch, Ok(Switch::Off | Switch::OffUntil(_))));
         recorder.set_buffer(station.buffer.id());
         Ok(Self {
             process: Process::current(),
@@ -226,6 +229,9 @@ pub struct Stats {
     pub is_shipping: bool,
     /// Whether the store has failed ten times in a row.
     pub is_degraded: bool,
+    /// Records of stored calls that this process shipped and that a store without the right to change rows left
+    /// out: the first record of such a call stands.
+    pub revision_not_applied: u64,
     /// Why spool or store last failed.
     pub last_error: Option<String>,
 }
@@ -268,7 +274,8 @@ impl Callmeter {
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish
-    /// as they were opened.
+    /// as they were opened. Calls are recorded while this, both environment variables and the switch of
+    /// the home (`callmeter off`) all say on.
     pub fn set_enabled(&self, enabled: bool) {
         self.recorder.set_wanted(enabled);
     }
@@ -297,6 +304,7 @@ impl Callmeter {
             .control()
             .map(|control| control.snapshot())
             .unwrap_or_default();
+        let _busy = Busy::begin();
         // The spool first: a call that leaves the flight buffer meanwhile is then moving, and not there
         // twice.
         let spool = state
@@ -311,6 +319,7 @@ impl Callmeter {
             meta_refused: self.recorder.meta_refused.load(Ordering::Relaxed),
             is_shipping: state.is_shipping,
             is_degraded: state.is_degraded,
+            revision_not_applied: state.revision_not_applied,
             last_error: state.last_error,
         }
     }
@@ -388,6 +397,12 @@ impl Callmeter {
         if running.worker.join().is_err() {
             tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
         }
+        // The worker may have needed longer for the spool than the caller gave the store.
+        let state = control.snapshot();
+        let flush = Flush {
+            spooled: flush.spooled || state.flush_spooled >= state.flush_asked,
+            ..flush
+        };
         control.update(|state| state.stop_shipper = true);
         let left = control
             .snapshot()
@@ -435,6 +450,7 @@ fn is_stored(state: &crate::control::State) -> bool {
     let Some(path) = &state.spool else {
         return true;
     };
+    let _busy = Busy::begin();
     match SpoolReader::open(path) {
         Ok(spool) => !spool.holds_up_to(state.spooled_seq).unwrap_or(true),
         Err(_) => !path.exists(),

@@ -44,6 +44,7 @@ pub(crate) struct Recorder {
 struct Wanted {
     by_env: bool,
     by_host: bool,
+    by_home: bool,
     /// The buffer in use, recorded in or not; 0 before the first.
     buffer: u64,
 }
@@ -97,6 +98,7 @@ impl Recorder {
             switch: Mutex::new(Wanted {
                 by_env: true,
                 by_host: true,
+                by_home: true,
                 buffer: 0,
             }),
             is_process_wide: AtomicBool::new(false),
@@ -129,6 +131,11 @@ impl Recorder {
         self.decide(|switch| switch.by_env = wanted);
     }
 
+    /// What the switch of the home says; others may still say no.
+    pub(crate) fn set_home_wanted(&self, wanted: bool) {
+        self.decide(|switch| switch.by_home = wanted);
+    }
+
     /// Calls are opened in another buffer from now on.
     pub(crate) fn set_buffer(&self, id: u64) {
         self.decide(|switch| switch.buffer = id);
@@ -151,7 +158,7 @@ impl Recorder {
             return;
         };
         change(&mut switch);
-        let on = switch.by_env && switch.by_host;
+        let on = switch.by_env && switch.by_host && switch.by_home;
         let current = if on { switch.buffer } else { 0 };
         self.current.store(current, Ordering::SeqCst);
         if self.is_process_wide.load(Ordering::Relaxed) {

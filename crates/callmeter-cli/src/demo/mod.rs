@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_core::SystemClock;
-use callmeter_store::{CallsQuery, Filter, SqliteReader};
+use callmeter_core::{Status, SystemClock};
+use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{DemoArgs, FilterArgs, GlobalArgs, ReportArgs};
@@ -212,7 +212,7 @@ impl Replay {
         let text = format!(
             "Replayed {} requests of a recorded workload (Azure LLM inference trace 2023) in {}.{} s,\n\
              through {WORKERS} processes of {} threads each. One was killed with SIGKILL midway: of the {} calls\n\
-             that it had finished, {} came to light, {lost} {} lost.{}\n\n{}\n\
+             that it had finished, {} came to light, {lost} {} lost{}.\n\n{}\n\
              Look around:\n  CALLMETER_HOME={home} {exe}\n  CALLMETER_HOME={home} {exe} report --by team,model\n  \
              CALLMETER_HOME={home} {exe} calls --status error --limit 5\n  CALLMETER_HOME={home} {exe} show {}\n",
             print::count(u64::from(args.calls)),
@@ -222,10 +222,10 @@ impl Replay {
             print::count(self.killed_finished as u64),
             print::count(self.killed_stored as u64),
             if lost == 1 { "was" } else { "were" },
-            if lost == 0 {
-                ""
-            } else {
-                "\n(A call finished less than about 50 ms before a kill may be lost.)"
+            match report.totals.of_status(&Status::Aborted) {
+                0 => String::new(),
+                1 => "; 1 that it had in flight is `aborted`".to_owned(),
+                some => format!("; {some} that it had in flight are `aborted`"),
             },
             report.text(&context)?,
             request_id(0),
@@ -324,7 +324,7 @@ fn drain(shipper: &Callmeter) -> anyhow::Result<()> {
 
 /// The requests of the trace that are in the store.
 fn stored_requests(shipper: &Callmeter) -> anyhow::Result<HashSet<u32>> {
-    let mut store = SqliteReader::open(&shipper.home().default_store())?;
+    let mut store = StoreReader::open(&StoreUrl::sqlite(shipper.home().default_store()))?;
     let mut query = CallsQuery {
         filter: Filter::default(),
         before: None,

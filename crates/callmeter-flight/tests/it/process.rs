@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use callmeter_flight::{Adopter, FlightBuffer, Place, Refused};
+use callmeter_testkit::fork::in_forked_child;
 
 use crate::support::{call, id, in_file, open, small};
 
@@ -179,21 +180,6 @@ fn a_living_forked_child_does_not_keep_its_dead_parent_s_file_from_adoption() {
     );
     let forked = rustix::process::Pid::from_raw(forked).unwrap();
     rustix::process::kill_process(forked, rustix::process::Signal::KILL).unwrap();
-}
-
-/// Runs `action` in a forked child; true when it said so.
-fn in_forked_child(mut action: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
-    const YES: i32 = 4_242;
-    let mut command = Command::new("true");
-    // SAFETY: the child of these tests uses memory, files and locks of its own, and the allocator,
-    // which the C library makes usable after a fork.
-    unsafe {
-        command.pre_exec(move || {
-            let answer = if action() { YES } else { YES + 1 };
-            Err(std::io::Error::from_raw_os_error(answer))
-        });
-    }
-    command.spawn().unwrap_err().raw_os_error() == Some(YES)
 }
 
 #[test]

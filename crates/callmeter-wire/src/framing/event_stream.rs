@@ -111,6 +111,15 @@ impl EventStream {
                         self.end_frame(frames);
                     }
                 }
+                At::Name | At::Value => {
+                    let wanted = self.left.min(self.headers_left);
+                    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+                    let (span, tail) = bytes
+                        .split_at_checked(wanted.min(bytes.len()))
+                        .unwrap_or((bytes, &[]));
+                    self.header_span(span);
+                    bytes = tail;
+                }
                 _ => {
                     bytes = rest;
                     self.header_byte(byte);
@@ -146,7 +155,7 @@ impl EventStream {
         self.crc.update(&[c0, c1, c2, c3]);
         self.headers_left = headers;
         self.payload_left = payload;
-        self.event = Text::EMPTY;
+        self.event.clear();
         self.failed = false;
         self.at = At::NameLength;
         self.after_headers();
@@ -163,6 +172,40 @@ impl EventStream {
         }
     }
 
+    /// Bytes of a header's name or value, none of which lies behind its end.
+    fn header_span(&mut self, span: &[u8]) {
+        self.crc.update(span);
+        let read = u32::try_from(span.len()).unwrap_or(u32::MAX);
+        self.headers_left = self.headers_left.saturating_sub(read);
+        self.left = self.left.saturating_sub(read);
+        if self.at == At::Name {
+            let free = self.name.iter_mut().skip(self.name_len);
+            for (slot, byte) in free.zip(span) {
+                *slot = *byte;
+            }
+            self.name_len = self.name_len.saturating_add(span.len());
+            if self.left == 0 {
+                self.header = match self.name.get(..self.name_len) {
+                    Some(b":message-type") => Header::MessageType,
+                    Some(b":event-type") => Header::EventType,
+                    Some(b":exception-type" | b":error-code") => Header::ExceptionType,
+                    _ => Header::Other,
+                };
+                self.at = At::Type;
+            }
+        } else {
+            if self.text && self.header != Header::Other {
+                self.value.extend(span);
+            }
+            if self.left == 0 {
+                self.end_header();
+                self.at = At::NameLength;
+            }
+        }
+        // Headers that end early are cut off here, whatever they claimed.
+        self.after_headers();
+    }
+
     fn header_byte(&mut self, byte: u8) {
         self.crc.update(&[byte]);
         self.headers_left = self.headers_left.saturating_sub(1);
@@ -172,24 +215,8 @@ impl EventStream {
                 self.name_len = 0;
                 self.at = if byte == 0 { At::Type } else { At::Name };
             }
-            At::Name => {
-                if let Some(slot) = self.name.get_mut(self.name_len) {
-                    *slot = byte;
-                }
-                self.name_len = self.name_len.saturating_add(1);
-                self.left = self.left.saturating_sub(1);
-                if self.left == 0 {
-                    self.header = match self.name.get(..self.name_len) {
-                        Some(b":message-type") => Header::MessageType,
-                        Some(b":event-type") => Header::EventType,
-                        Some(b":exception-type" | b":error-code") => Header::ExceptionType,
-                        _ => Header::Other,
-                    };
-                    self.at = At::Type;
-                }
-            }
             At::Type => {
-                self.value = Text::EMPTY;
+                self.value.clear();
                 self.text = byte == 7;
                 self.word_len = 0;
                 self.left = match byte {
@@ -207,16 +234,6 @@ impl EventStream {
                 };
             }
             At::ValueLength => self.length_byte(byte),
-            At::Value => {
-                if self.text && self.header != Header::Other {
-                    self.value.push(byte);
-                }
-                self.left = self.left.saturating_sub(1);
-                if self.left == 0 {
-                    self.end_header();
-                    self.at = At::NameLength;
-                }
-            }
             _ => {}
         }
         // Headers that end early are cut off here, whatever they claimed.

@@ -62,7 +62,7 @@ words! {
         Type, EventType, Object, Id, GenerationId, Model, ModelVersion, Status, Incomplete, Finish, DoneReason, Done,
         ServiceTier, TrafficType, BlockReason, ChoiceIndex, ChoiceFinish, ErrorType, ErrorCode, ErrorStatus,
         ErrorReason, ErrorInner, ErrorText, TopCode, TopMessage, TopErrorType, Fingerprint, RequestId, ByokFlag,
-        PassType, Modality, Lifetime, OutputType, Speed,
+        PassType, Modality, Lifetime, OutputType, Speed, Geography,
     }
 }
 
@@ -87,12 +87,17 @@ pub(crate) enum Node {
     Envelope,
     Message,
     Delta,
+    /// `delta.message`: Cohere's.
+    DeltaMessage,
+    DeltaContent,
     /// An error, or an object that holds one.
     ErrorLine,
     Error,
     ErrorDetail,
     InnerError,
     IncompleteDetails,
+    /// `serviceTier`: Bedrock's object.
+    Tier,
     Choices,
     Choice,
     ChoiceDelta,
@@ -203,7 +208,8 @@ impl Allow for Node {
                 b"stop_reason" | b"stopReason" | b"completionReason" => Text(Slot::Finish),
                 b"stop_type" => Text(Slot::DoneReason),
                 b"done_reason" => Text(Slot::DoneReason), b"done" => Text(Slot::Done),
-                b"service_tier" => Text(Slot::ServiceTier), b"system_fingerprint" => Text(Slot::Fingerprint),
+                b"service_tier" => Text(Slot::ServiceTier), b"serviceTier" => Node::Tier,
+                b"system_fingerprint" => Text(Slot::Fingerprint),
                 b"request_id" => Text(Slot::RequestId),
                 b"incomplete_details" => Node::IncompleteDetails,
                 b"choices" => Node::Choices, b"candidates" => Node::Candidates, b"promptFeedback" => Node::PromptFeedback,
@@ -216,9 +222,9 @@ impl Allow for Node {
                 b"response" | b"interaction" | b"result" => Node::Envelope,
                 b"last_error" => Node::Error,
                 b"message" => Node::Message, b"delta" => Node::Delta, b"bytes" => Node::Bytes,
-                b"content_block" | b"generated_text" | b"thinking" | b"text" | b"token" | b"completion" => Content,
+                b"content" | b"generated_text" | b"thinking" | b"text" | b"token" | b"completion" => Content,
                 b"error" | b"errors" => Node::Error, b"code" => Text(Slot::TopCode), b"Message" => Text(Slot::TopMessage),
-                b"detail" => Text(Slot::TopMessage), b"error_type" => Text(Slot::TopErrorType), b"__type" => Text(Slot::TopErrorType),
+                b"detail" => Text(Slot::TopMessage), b"error_type" | b"__type" => Text(Slot::TopErrorType), b"error_code" => Text(Slot::TopCode),
                 // formats whose counts stand at the top
                 b"prompt_eval_count" | b"prompt_token_count" | b"inputTextTokenCount" | b"tokens_evaluated" => Count(Key::PlainInput),
                 b"eval_count" | b"generation_token_count" | b"tokens_predicted" => Count(Key::PlainOutput),
@@ -240,13 +246,18 @@ impl Allow for Node {
             }
             Delta {
                 b"stop_reason" | b"finish_reason" => Text(Slot::Finish), b"usage" => Node::Usage, b"error" => Node::Error,
-                b"error_type" => Text(Slot::ErrorType), b"text" | b"content" => Content,
+                b"error_type" => Text(Slot::ErrorType),
+                b"text" | b"content" | b"thinking" | b"partial_json" | b"toolUse" | b"reasoningContent" => Content,
+                b"message" => Node::DeltaMessage,
             }
+            DeltaMessage { b"content" => Node::DeltaContent, b"tool_plan" | b"tool_calls" => Content }
+            DeltaContent { b"text" | b"thinking" => Content }
             Error {
                 b"type" => Text(Slot::ErrorType), b"code" => Text(Slot::ErrorCode), b"status" => Text(Slot::ErrorStatus),
                 b"status_code" => Text(Slot::ErrorStatus), b"message" => Text(Slot::ErrorText),
                 b"reason" => Text(Slot::ErrorReason), b"details" => Node::ErrorDetail, b"innererror" => Node::InnerError,
             }
+            Tier { b"type" => Text(Slot::ServiceTier) }
             ErrorDetail { b"reason" => Text(Slot::ErrorReason) }
             InnerError { b"code" => Text(Slot::ErrorInner) }
             IncompleteDetails { b"reason" => Text(Slot::Incomplete) }
@@ -298,6 +309,7 @@ impl Allow for Node {
                 b"cache_creation" => Node::CacheCreation, b"server_tool_use" | b"server_tool_use_details" => Node::ServerTools,
                 b"server_side_tool_usage_details" => Node::XaiTools,
                 b"iterations" => Node::Passes, b"service_tier" => Text(Slot::ServiceTier), b"speed" => Text(Slot::Speed),
+                b"inference_geo" => Text(Slot::Geography), b"cached_prompt_text_tokens" => Count(Key::TopCached),
                 b"inputTokens" => Count(Key::ConverseInput), b"outputTokens" => Count(Key::ConverseOutput), b"totalTokens" => Count(Key::ConverseTotal),
                 b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => Count(Key::ConverseRead),
                 b"cacheWriteInputTokens" | b"cacheWriteInputTokenCount" => Count(Key::ConverseWrite), b"cacheDetails" => Node::CacheDetails,
@@ -311,7 +323,8 @@ impl Allow for Node {
                 b"citation_tokens" => Count(Key::Citations),
             }
             InDetails {
-                b"cached_tokens" => Count(Key::Cached), b"cache_write_tokens" | b"cache_creation_tokens" => Count(Key::CacheWrite),
+                b"cached_tokens" | b"cache_read_input_tokens" => Count(Key::Cached),
+                b"cache_write_tokens" | b"cache_creation_tokens" => Count(Key::CacheWrite),
                 b"audio_tokens" => Count(Key::AudioIn), b"image_tokens" => Count(Key::ImageIn), b"video_tokens" => Count(Key::VideoIn),
             }
             OutDetails {

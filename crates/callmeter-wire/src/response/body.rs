@@ -230,7 +230,8 @@ impl Frames for Documents {
 
     fn end(&mut self, name: &str, kind: Kind) {
         let broken = self.outer.is_broken() || self.outer.is_inside();
-        if self.inside {
+        let inside = self.inside;
+        if inside {
             self.end_inner();
         }
         if kind != Kind::Torn {
@@ -244,10 +245,14 @@ impl Frames for Documents {
                 self.draft.hint = Hint::None;
             }
             self.ledger.post(&self.draft, name);
-            self.ledger.post(&self.inner_draft, "");
+            if inside {
+                self.ledger.post(&self.inner_draft, "");
+            }
         }
         self.draft.clear();
-        self.inner_draft.clear();
+        if inside {
+            self.inner_draft.clear();
+        }
         self.outer.begin_at(self.root);
     }
 

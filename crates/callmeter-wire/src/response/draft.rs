@@ -41,6 +41,8 @@ pub(crate) struct Draft {
     waiting: Counts,
     groups: u32,
     slots: [Text; Slot::COUNT],
+    /// Which slots hold a text; the others hold what an earlier document left.
+    filled: u64,
     pub(crate) costs: Costs,
     pub(crate) passes: Option<Passes>,
     pub(crate) hint: Hint,
@@ -68,6 +70,7 @@ impl Draft {
             waiting: Counts::NONE,
             groups: 0,
             slots: [Text::EMPTY; Slot::COUNT],
+            filled: 0,
             costs: Costs {
                 cost: None,
                 upstream: None,
@@ -95,7 +98,7 @@ impl Draft {
         self.counts.clear();
         self.waiting.clear();
         self.pass.clear();
-        self.slots.iter_mut().for_each(Text::clear);
+        self.filled = 0;
         self.groups = 0;
         self.costs = Costs::default();
         self.passes = None;
@@ -113,24 +116,25 @@ impl Draft {
         self.depth = 0;
     }
 
-    pub(crate) fn text(&self, slot: Slot) -> &str {
-        self.slots.get(slot as usize).map_or("", Text::as_str)
+    pub(crate) fn text(&self, slot: Slot) -> &[u8] {
+        let filled = self.filled & bit(slot) != 0;
+        let place = self.slots.get(slot as usize).filter(|_| filled);
+        place.map_or(b"", Text::as_bytes)
     }
 
     pub(crate) fn is_empty(&self, slot: Slot) -> bool {
-        self.slots.get(slot as usize).is_none_or(Text::is_empty)
+        self.text(slot).is_empty()
     }
 
     fn set(&mut self, slot: Slot, text: &[u8]) {
         if let Some(place) = self.slots.get_mut(slot as usize) {
             place.set(text);
+            self.filled |= bit(slot);
         }
     }
 
     fn forget(&mut self, slot: Slot) {
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            place.clear();
-        }
+        self.filled &= !bit(slot);
     }
 
     /// The name of a failure that the framing marked.
@@ -195,14 +199,12 @@ impl Draft {
     }
 
     fn end_choice(&mut self) {
-        let first = matches!(self.text(Slot::ChoiceIndex), "" | "0");
-        let finish = self.slots.get(Slot::ChoiceFinish as usize).copied();
-        if let Some(finish) = finish.filter(|text| first && !self.choice_taken && !text.is_empty())
-        {
+        let index = self.text(Slot::ChoiceIndex);
+        let first = index.is_empty() || read_count(index) == ReadCount::Count(0);
+        if first && !self.choice_taken && !self.is_empty(Slot::ChoiceFinish) {
             self.choice_taken = true;
-            if let Some(slot) = self.slots.get_mut(Slot::Finish as usize) {
-                *slot = finish;
-            }
+            let finish = self.slots.get(Slot::ChoiceFinish as usize).copied();
+            self.set(Slot::Finish, finish.unwrap_or_default().as_bytes());
         }
         self.forget(Slot::ChoiceFinish);
         self.forget(Slot::ChoiceIndex);
@@ -214,19 +216,17 @@ impl Draft {
         let input = of(Key::PassInput)
             .saturating_add(of(Key::PassRead))
             .saturating_add(of(Key::PassWrite));
-        let kind = self
-            .slots
-            .get(Slot::PassType as usize)
-            .map_or("", Text::as_str);
-        match kind {
-            "compaction" => {
+        let filled = self.filled & bit(Slot::PassType) != 0;
+        let kind = self.slots.get(Slot::PassType as usize);
+        match kind.filter(|_| filled).map_or(&b""[..], Text::as_bytes) {
+            b"compaction" => {
                 passes.beside = true;
                 passes.beside_input = passes.beside_input.saturating_add(input);
                 passes.beside_output = passes.beside_output.saturating_add(of(Key::PassOutput));
                 passes.beside_read = passes.beside_read.saturating_add(of(Key::PassRead));
                 passes.beside_write = passes.beside_write.saturating_add(of(Key::PassWrite));
             }
-            "advisor_message" => {
+            b"advisor_message" => {
                 passes.advisor = true;
                 passes.advisor_input = passes.advisor_input.saturating_add(input);
                 passes.advisor_output = passes.advisor_output.saturating_add(of(Key::PassOutput));
@@ -240,8 +240,10 @@ impl Draft {
     fn end_modality(&mut self, node: Node) {
         let kind = self.text(Slot::Modality);
         // Enums may come as numbers: 1 text, 2 image, 3 video, 4 audio, 5 document.
-        let is = |word: &str, number: &str| kind.eq_ignore_ascii_case(word) || kind == number;
-        let (audio, image, video) = (is("AUDIO", "4"), is("IMAGE", "2"), is("VIDEO", "3"));
+        let is = |word: &[u8], number: u64| {
+            kind.eq_ignore_ascii_case(word) || read_count(kind) == ReadCount::Count(number)
+        };
+        let (audio, image, video) = (is(b"AUDIO", 4), is(b"IMAGE", 2), is(b"VIDEO", 3));
         let key = match node {
             Node::ModalityInOne if audio => Some(Key::GeminiAudioIn),
             Node::ModalityInOne if image => Some(Key::GeminiImageIn),
@@ -261,10 +263,10 @@ impl Draft {
 
     fn end_item(&mut self) {
         let at = match self.text(Slot::OutputType) {
-            "web_search_call" => 0,
-            "file_search_call" => 1,
-            "code_interpreter_call" => 2,
-            "image_generation_call" => 3,
+            b"web_search_call" => 0,
+            b"file_search_call" => 1,
+            b"code_interpreter_call" => 2,
+            b"image_generation_call" => 3,
             _ => usize::MAX,
         };
         if let Some(calls) = self.output_calls.get_mut(at) {
@@ -273,6 +275,12 @@ impl Draft {
         self.forget(Slot::OutputType);
     }
 }
+
+const fn bit(slot: Slot) -> u64 {
+    1 << (slot as u32)
+}
+
+const _: () = assert!(Slot::COUNT <= 64, "the filled bits are one word");
 
 fn is_group(node: Node) -> bool {
     matches!(
@@ -374,8 +382,8 @@ impl Visit<Node> for Draft {
             }
             Node::CacheDetail => {
                 let key = match self.text(Slot::Lifetime) {
-                    "5m" => Some(Key::Converse5m),
-                    "1h" => Some(Key::Converse1h),
+                    b"5m" => Some(Key::Converse5m),
+                    b"1h" => Some(Key::Converse1h),
                     _ => None,
                 };
                 if let (Some(key), Some(count)) = (key, self.element) {
@@ -409,7 +417,9 @@ impl Visit<Node> for Draft {
 }
 
 /// A number from 400 to 599 as an HTTP status.
-fn status_code(text: &[u8]) -> Option<u16> {
-    let code: u16 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (400..600).contains(&code).then_some(code)
+pub(super) fn status_code(text: &[u8]) -> Option<u16> {
+    match read_count(text) {
+        ReadCount::Count(code @ 400..600) => u16::try_from(code).ok(),
+        _ => None,
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Headers {
     pub(crate) request_id: Text,
     request_id_rank: usize,
     pub(crate) error_type: Text,
+    pub(crate) service_tier: Text,
     pub(crate) provider: Option<&'static str>,
     pub(crate) input: Option<u64>,
     pub(crate) output: Option<u64>,
@@ -72,6 +73,8 @@ impl Headers {
             self.cache_read = count();
         } else if is("x-amzn-bedrock-cache-write-input-token-count") {
             self.cache_write = count();
+        } else if is("x-amzn-bedrock-service-tier") {
+            self.service_tier.set(value.as_bytes());
         } else if is("x-total-time") {
             self.compute_milli = count();
         } else if let Some(rank) = REQUEST_IDS.iter().position(|known| is(known))

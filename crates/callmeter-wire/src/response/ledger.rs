@@ -4,7 +4,7 @@
 //! maximum is taken. Gemini's usage objects replace each other as wholes, because their zeros are left
 //! out. Texts: the first id and the first model that are not empty, the last finish reason.
 
-use super::draft::{Costs, Draft, Passes};
+use super::draft::{Costs, Draft, Passes, status_code};
 use super::error::Hint;
 use crate::json::{Counts, Key, Slot};
 use crate::text::Text;
@@ -47,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) service_tier: Text,
     pub(crate) traffic_type: Text,
     pub(crate) request_id: Text,
+    /// Where the model ran, as Anthropic says it.
+    pub(crate) geography: Text,
     pub(crate) error: ErrorWords,
     pub(crate) hint: Hint,
     pub(crate) code: Option<u16>,
@@ -77,6 +79,7 @@ impl Ledger {
             service_tier: Text::EMPTY,
             traffic_type: Text::EMPTY,
             request_id: Text::EMPTY,
+            geography: Text::EMPTY,
             error: ErrorWords::default(),
             hint: Hint::None,
             code: None,
@@ -96,8 +99,8 @@ impl Ledger {
     pub(crate) fn post(&mut self, draft: &Draft, event: &str) {
         self.documents = self.documents.saturating_add(1);
         let kind = match draft.text(Slot::Type) {
-            "" => match draft.text(Slot::EventType) {
-                "" => event,
+            b"" => match draft.text(Slot::EventType) {
+                b"" => event.as_bytes(),
                 kind => kind,
             },
             kind => kind,
@@ -105,38 +108,44 @@ impl Ledger {
         self.post_counts(draft, kind);
         self.post_texts(draft, kind);
         self.post_failure(draft, kind);
-        self.content |= draft.content || matches!(kind, "response.output_text.delta");
+        self.content |= draft.content || kind == b"response.output_text.delta";
         self.ended |= matches!(
             kind,
-            "message_stop"
-                | "response.completed"
-                | "response.incomplete"
-                | "response.failed"
-                | "message-end"
-                | "stream-end"
-                | "interaction.completed"
-                | "transcript.text.done"
-                | "speech.audio.done"
-                | "image_generation.completed"
-                | "image_edit.completed"
-                | "chat.end"
-                | "thread.run.completed"
-                | "thread.run.requires_action"
-                | "metadata"
-        ) || draft.text(Slot::Done) == "true";
+            b"message_stop"
+                | b"response.completed"
+                | b"response.incomplete"
+                | b"response.failed"
+                | b"message-end"
+                | b"stream-end"
+                | b"response.done"
+                | b"interaction.completed"
+                | b"transcript.text.done"
+                | b"speech.audio.done"
+                | b"image_generation.completed"
+                | b"image_edit.completed"
+                | b"chat.end"
+                | b"thread.run.completed"
+                | b"thread.run.requires_action"
+                | b"metadata"
+        ) || draft.text(Slot::Done) == b"true";
     }
 
-    fn post_counts(&mut self, draft: &Draft, kind: &str) {
+    fn post_counts(&mut self, draft: &Draft, kind: &[u8]) {
         if draft.gemini_whole {
             GEMINI.iter().for_each(|key| self.counts.remove(*key));
         }
-        let placeholder = kind == "message_start";
+        let placeholder = kind == b"message_start";
         let kept = if placeholder {
             self.counts.get(Key::Output)
         } else {
             None
         };
+        let input = self.counts.get(Key::PlainInput).filter(|count| *count > 0);
         self.counts.overlay(&draft.counts);
+        if let (Some(count), Some(0)) = (input, self.counts.get(Key::PlainInput)) {
+            // watsonx counts the input in the first line only.
+            self.counts.set(Key::PlainInput, count);
+        }
         if placeholder {
             // The output of a message_start is a placeholder, no count.
             self.counts.remove(Key::Output);
@@ -158,18 +167,18 @@ impl Ledger {
         self.usage_seen |= draft.usage_seen;
         self.guessed |= draft.guessed;
         self.implausible |= draft.implausible;
-        self.anthropic |= matches!(kind, "message_start" | "message_delta" | "message");
+        self.anthropic |= matches!(kind, b"message_start" | b"message_delta" | b"message");
     }
 
-    fn post_texts(&mut self, draft: &Draft, kind: &str) {
+    fn post_texts(&mut self, draft: &Draft, kind: &[u8]) {
         let first = |slot: &mut Text, found: Slot| {
             if slot.is_empty() {
-                slot.set(draft.text(found).as_bytes());
+                slot.set(draft.text(found));
             }
         };
         let last = |slot: &mut Text, found: Slot| {
             if !draft.is_empty(found) {
-                slot.set(draft.text(found).as_bytes());
+                slot.set(draft.text(found));
             }
         };
         if closes_response(kind) {
@@ -187,14 +196,16 @@ impl Ledger {
         last(&mut self.incomplete, Slot::Incomplete);
         last(&mut self.block_reason, Slot::BlockReason);
         last(&mut self.service_tier, Slot::ServiceTier);
-        if draft.text(Slot::Speed) == "fast" {
+        if draft.text(Slot::Speed) == b"fast" {
             self.service_tier.set(b"fast");
         }
         last(&mut self.traffic_type, Slot::TrafficType);
+        last(&mut self.geography, Slot::Geography);
     }
 
-    fn post_failure(&mut self, draft: &Draft, kind: &str) {
-        let failed = draft.failed || kind == "error" || kind == "response.failed";
+    fn post_failure(&mut self, draft: &Draft, kind: &[u8]) {
+        let is_error = draft.text(Slot::Object) == b"error";
+        let failed = draft.failed || is_error || kind == b"error" || kind == b"response.failed";
         // The first failure of a body counts; what it says at the top matters only if it failed.
         if !self.failed {
             for (slot, found) in [
@@ -205,27 +216,32 @@ impl Ledger {
                 (&mut self.error.inner, Slot::ErrorInner),
             ] {
                 if !draft.is_empty(found) {
-                    slot.set(draft.text(found).as_bytes());
+                    slot.set(draft.text(found));
                 }
             }
-            for (slot, found) in [
-                (&mut self.error.code, Slot::TopCode),
-                (&mut self.error.kind, Slot::TopErrorType),
-            ] {
-                if slot.is_empty() && !draft.is_empty(found) {
-                    slot.set(draft.text(found).as_bytes());
-                }
+            // A code that is an HTTP status is one, and no word.
+            let top = draft.text(Slot::TopCode);
+            let status = status_code(top);
+            if self.error.code.is_empty() && status.is_none() && !top.is_empty() {
+                self.error.code.set(top);
+            }
+            if self.error.kind.is_empty() && !draft.is_empty(Slot::TopErrorType) {
+                self.error.kind.set(draft.text(Slot::TopErrorType));
+            }
+            if is_error && self.error.kind.is_empty() {
+                // `{"object":"error", "type", "code", "message"}`: Mistral, vLLM.
+                self.error.kind.set(draft.text(Slot::Type));
             }
             self.hint = draft.hint;
-            self.code = draft.code;
+            self.code = draft.code.or(status);
         }
         self.failed |= failed;
     }
 }
 
-fn closes_response(kind: &str) -> bool {
+fn closes_response(kind: &[u8]) -> bool {
     matches!(
         kind,
-        "response.completed" | "response.incomplete" | "response.failed"
+        b"response.completed" | b"response.incomplete" | b"response.failed"
     )
 }

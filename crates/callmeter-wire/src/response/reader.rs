@@ -140,7 +140,7 @@ impl Verdict {
             "PROVISIONED_THROUGHPUT" => Some("provisioned".to_owned()),
             "ON_DEMAND_FLEX" => Some("flex".to_owned()),
             "ON_DEMAND_PRIORITY" => Some("priority".to_owned()),
-            _ => owned(&ledger.service_tier),
+            _ => owned(&ledger.service_tier).or_else(|| owned(&self.headers.service_tier)),
         };
         // Lists and files have ids of their own, and a refusal's is that of the request.
         let other = self.facts.api == Api::Other;
@@ -160,6 +160,8 @@ impl Verdict {
             model: model.filter(|_| !other),
             response_id: id.filter(|_| !other && !refused),
             provider_request_id: request_id,
+            region: owned(&ledger.geography)
+                .filter(|place| !matches!(place.as_str(), "global" | "not_available")),
             service_tier: tier,
             finish_reason: self.finish_reason(),
             error_kind,

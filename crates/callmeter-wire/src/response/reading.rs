@@ -31,6 +31,8 @@ pub struct Reading {
     pub response_id: Option<String>,
     /// The request's id in the headers, else in the body.
     pub provider_request_id: Option<String>,
+    /// Where the model ran, where the answer says so and it is no place everywhere: `us`.
+    pub region: Option<String>,
     /// The tier that served the call.
     pub service_tier: Option<String>,
     /// Why the generation ended, in the provider's word.
@@ -80,6 +82,9 @@ impl Reading {
         put(&mut record.response_id, &self.response_id);
         put(&mut record.provider_request_id, &self.provider_request_id);
         put(&mut record.service_tier, &self.service_tier);
+        if record.region.is_none() {
+            record.region.clone_from(&self.region);
+        }
         put(&mut record.finish_reason, &self.finish_reason);
         put(&mut record.error_kind, &self.error_kind);
         put(&mut record.error_detail, &self.error_detail);

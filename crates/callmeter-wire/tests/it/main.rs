@@ -4,8 +4,10 @@
 mod compression;
 mod corpus;
 mod cuts;
+mod dialects;
 mod exchanges;
 mod hostile;
+mod mutations;
 mod privacy;
 mod providers;
 mod requests;

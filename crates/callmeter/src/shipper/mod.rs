@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callmeter_core::{Clock, Sink, SinkError};
+use callmeter_flight::Busy;
 
 use self::backlog::{Allowance, Lane, Lanes};
 use self::health::Health;
@@ -150,6 +151,7 @@ impl Shipper {
 
     /// Does what there is to do; says how long to wait before the next time.
     pub(crate) fn tick(&mut self) -> Duration {
+        let _busy = Busy::begin();
         let is_elected = self.is_elected();
         if !is_elected && self.disk.in_memory().is_empty() {
             return STAND_BY;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callmeter_core::DropReason;
-use callmeter_flight::{Drainer, FlightBuffer};
+use callmeter_flight::{Busy, Drainer, FlightBuffer};
 
 use super::{INSPECT_EVERY, Worker, passed};
 use crate::figures::{self, Figures};
@@ -21,6 +21,7 @@ impl Worker {
         for drainer in &self.drainers {
             drainer.buffer().beat(moment.at, moment.ns);
         }
+        self.keeper.look(&self.recorder, &self.drainers, moment.at);
         let now = self.timer.monotonic_ns();
         if passed(self.last_inspection, now) < INSPECT_EVERY {
             return;
@@ -76,6 +77,7 @@ impl Worker {
     /// Ends every buffer in which no call is in flight, and tells the spool what they lost. One with a
     /// call in flight, or with losses that no spool was told, stays and is adopted.
     pub(super) fn end(&mut self) {
+        let _busy = Busy::begin();
         self.account_for_losses();
         let mut past = Figures::default();
         let spooling = &mut self.spooling;

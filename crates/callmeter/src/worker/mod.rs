@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callmeter_core::{CallRecord, Clock};
-use callmeter_flight::Drainer;
+use callmeter_flight::{Busy, Drainer};
 
 use self::spooling::Spooling;
 use crate::control::Control;
+use crate::keeper::Keeper;
 use crate::recorder::Recorder;
 use crate::spool::Disk;
 
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     last_inspection: u64,
     full_seen: u64,
     last_full: Option<u64>,
+    keeper: Keeper,
 }
 
 impl std::fmt::Debug for Worker {
@@ -72,6 +74,7 @@ impl Worker {
             last_inspection: now,
             full_seen: 0,
             last_full: None,
+            keeper: Keeper::default(),
         };
         worker.tell_buffers();
         worker
@@ -119,6 +122,7 @@ impl Worker {
 
     /// Moves one batch; says how many calls it moved. With `now`, commits to the disk as well.
     fn round(&mut self, now: bool) -> usize {
+        let _busy = Busy::begin();
         self.look_after_buffers();
         if self.held.is_empty() {
             for drainer in &mut self.drainers {

@@ -1,0 +1,68 @@
+//! What a worker does for its home beside moving calls: obeys the switch, leaves the card.
+//!
+//! Nothing here is urgent and nothing fails loudly: what cannot be read or written now is tried again.
+
+use std::time::{Duration, Instant};
+
+use callmeter_core::Timestamp;
+use callmeter_flight::{Drainer, Switch};
+
+use crate::card;
+use crate::recorder::Recorder;
+
+const CARD_EVERY: Duration = Duration::from_secs(60);
+
+/// The keeper of a home, one in each process that records.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    switch: Switch,
+    last_card: Option<Instant>,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            switch: Switch::On,
+            last_card: None,
+        }
+    }
+}
+
+impl Keeper {
+    /// Does what is due.
+    pub(crate) fn look(&mut self, recorder: &Recorder, drainers: &[Drainer], now: Timestamp) {
+        self.obey(recorder, drainers, now);
+        if self.last_card.is_none_or(|at| at.elapsed() >= CARD_EVERY) {
+            let plan = &recorder.plan;
+            let service = recorder.scope.service.as_deref().unwrap_or_default();
+            if card::leave(&plan.home, service, &plan.store).is_ok() && self.last_card.is_none() {
+                card::sweep();
+            }
+            self.last_card = Some(Instant::now());
+        }
+    }
+
+    /// Lets the recorder and the flags in the flight files say what the home's file says.
+    fn obey(&mut self, recorder: &Recorder, drainers: &[Drainer], now: Timestamp) {
+        let Ok(switch) = recorder.plan.home.switch(now) else {
+            return;
+        };
+        for buffer in drainers.iter().map(Drainer::buffer) {
+            match switch {
+                Switch::On if !buffer.is_on() => buffer.switch_on(),
+                Switch::Off if buffer.is_on() => buffer.switch_off(None),
+                Switch::OffUntil(until) if buffer.is_on() => buffer.switch_off(Some(until)),
+                _ => {}
+            }
+        }
+        recorder.set_home_wanted(switch == Switch::On);
+        if switch != self.switch {
+            self.switch = switch;
+            tracing::info!(
+                target: "callmeter",
+                "recording was switched {} by the home's switch",
+                if switch == Switch::On { "on" } else { "off" }
+            );
+        }
+    }
+}

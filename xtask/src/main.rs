@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", rest @ ..] => tests::run(rest),
         ["check", rest @ ..] => check::run(rest),
-        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["prices"] => prices::build(&shell::root()).map(|()| true),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
@@ -61,9 +61,9 @@ fn help() -> String {
 cargo xtask test [--full] [AREA…]   run every test and count; areas: {}
                                     --full adds what takes long
 cargo xtask check [NAME…]           check all but the tests: {}
+cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask fuzz [--runs N] [TARGET…]
                                     fuzz readers and adopter, bounded
-cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask prices                  write the built-in price book from its sources
 ",
         tests::names().join(", "),

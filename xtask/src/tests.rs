@@ -44,6 +44,13 @@ const AREAS: &[Area] = &[
         count: Totals::of_rust,
     },
     Area {
+        name: "simulate",
+        is_long: true,
+        needs_parts: false,
+        command: simulate::full,
+        count: Totals::of_simulation,
+    },
+    Area {
         name: "differential",
         is_long: true,
         needs_parts: false,
@@ -56,13 +63,6 @@ const AREAS: &[Area] = &[
         needs_parts: false,
         command: fuzz,
         count: fuzz::count,
-    },
-    Area {
-        name: "simulate",
-        is_long: true,
-        needs_parts: false,
-        command: simulate::full,
-        count: Totals::of_simulation,
     },
 ];
 
@@ -318,7 +318,7 @@ mod unit {
         let error = run(&["nowhere"]).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no area 'nowhere'; there are: rust, loom, differential, fuzz, simulate")
+            Some("there is no area 'nowhere'; there are: rust, loom, simulate, differential, fuzz")
         );
     }
 }

@@ -460,6 +460,11 @@ impl Oracle {
         life.has_failure = true;
     }
 
+    /// Another writer was at work: no failure, and no answer for the whole batch either.
+    pub(crate) fn store_busy(&self, process: u32) {
+        self.ledger().lives.entry(process).or_default().has_failure = true;
+    }
+
     /// The store refused a batch for a row in it, which is an answer as well.
     pub(crate) fn store_refused(&self, process: u32) {
         self.ledger().lives.entry(process).or_default().failures = 0;

@@ -269,6 +269,7 @@ pub fn outage(root: &Path, outage: Outage) -> std::io::Result<Report> {
         process.step();
     }
     finish(&mut process, &mut report, &store, &path);
+    crate::disk::forget_home(&path);
     Ok(report)
 }
 

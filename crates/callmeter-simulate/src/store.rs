@@ -180,6 +180,7 @@ impl SimSink {
         let now = self.store.clock.monotonic_ns();
         if kind == SinkErrorKind::Busy {
             self.store.oracle.disturb(now);
+            self.store.oracle.store_busy(self.process);
         } else {
             self.store.oracle.store_failed(self.process, now);
         }

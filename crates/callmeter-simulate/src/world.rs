@@ -16,7 +16,7 @@ use callmeter_core::{CallId, Clock, Conservation, HashKey};
 use callmeter_flight::Options;
 
 use crate::clock::{SimClock, nanos};
-use crate::disk::{FileHome, Home, ModelHome, Where, flight_dir};
+use crate::disk::{FileHome, Home, ModelHome, Where, forget_home};
 use crate::gate::{Gate, GatedDisk, Killed};
 use crate::oracle::{Oracle, Owed, Violation};
 use crate::plan::{Config, Kind, Mutation, Plan};
@@ -679,8 +679,6 @@ impl Drop for World {
                 drop(process.kill());
             }
         }
-        if let Some(dir) = flight_dir(&self.fallback_home) {
-            let _ = std::fs::remove_dir(dir);
-        }
+        forget_home(&self.fallback_home);
     }
 }

@@ -126,9 +126,7 @@ impl FileHome {
 
     /// Goes on in the copy.
     pub(crate) fn move_to_copy(&mut self) {
-        if let Some(dir) = flight_dir(&self.path()) {
-            let _ = std::fs::remove_dir_all(dir);
-        }
+        forget_home(&self.path());
         let _ = std::fs::remove_dir_all(self.path());
         self.generation += 1;
         lock(&self.synced).clear();
@@ -197,15 +195,21 @@ fn visit_spool(path: &Path, each: &mut impl FnMut(CallId, Where)) -> rusqlite::R
 
 impl Drop for FileHome {
     fn drop(&mut self) {
-        if let Some(dir) = flight_dir(&self.path()) {
-            let _ = std::fs::remove_dir_all(dir);
-        }
+        forget_home(&self.path());
         let _ = std::fs::remove_dir_all(self.path());
     }
 }
 
+/// Removes what a home has in shared memory: flight files and its card.
+pub(crate) fn forget_home(home: &Path) {
+    if let Some(dir) = shared_memory_dir(home) {
+        let _ = std::fs::remove_dir_all(&dir);
+        let _ = std::fs::remove_file(dir.with_extension("card"));
+    }
+}
+
 /// Where the flight files of a home are: the first place that there is.
-pub(crate) fn flight_dir(home: &Path) -> Option<PathBuf> {
+fn flight_dir(home: &Path) -> Option<PathBuf> {
     let places = [shared_memory_dir(home), Some(home.join("flight"))];
     places.into_iter().flatten().find(|dir| dir.is_dir())
 }

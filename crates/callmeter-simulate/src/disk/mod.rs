@@ -12,7 +12,7 @@ use std::sync::Arc;
 use callmeter::seams::Disk;
 use callmeter_core::{CallId, Conservation};
 
-pub(crate) use self::files::{FileHome, flight_dir};
+pub(crate) use self::files::{FileHome, forget_home};
 pub(crate) use self::model::ModelHome;
 
 /// Where a call lies on the disk.

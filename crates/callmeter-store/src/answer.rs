@@ -5,7 +5,7 @@
 //! in another zone than the store's, from rows. Both give the same figures. Reading groups and rows, in one
 //! snapshot, is left to the store's module.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use callmeter_core::{Billing, Timestamp, UnpricedReason, UsdTotal};
@@ -54,8 +54,11 @@ pub(crate) trait Source {
         Ok(())
     }
 
-    /// Whether the rollups know a name on a day.
-    fn is_admitted(&mut self, key: AdmissionKey) -> Result<bool, StoreError>;
+    /// Those of the names that the rollups know on their days.
+    fn admitted(
+        &mut self,
+        names: &BTreeSet<AdmissionKey>,
+    ) -> Result<HashSet<AdmissionKey>, StoreError>;
 
     /// The word of a number.
     fn word(&mut self, number: i64) -> Result<Arc<str>, StoreError>;
@@ -267,47 +270,43 @@ fn fill_by_rows(
         let days = (zone.day_of(started_at), own_zone.day_of(started_at), key);
         groups.entry(days).or_default().add_sums(sums, durations)
     })?;
-    let mut known: HashMap<AdmissionKey, bool> = HashMap::new();
+    let names = groups
+        .keys()
+        .flat_map(|(_, own_day, key)| names_of(*own_day, key));
+    let known = source.admitted(&names.collect())?;
     for ((day, own_day, mut key), group) in groups {
-        fold_unknown(source, &mut known, own_day, &mut key)?;
+        fold_unknown(&known, own_day, &mut key);
         sheet.at(day, key).add_group(&group);
     }
     Ok(())
 }
 
+const KINDS: [NameKind; 5] = [
+    NameKind::Caller,
+    NameKind::Provider,
+    NameKind::Model,
+    NameKind::Status,
+    NameKind::Fallback,
+];
+
+/// The names of a key as the rollups of a day admit them.
+fn names_of(day: i64, key: &Key) -> impl Iterator<Item = AdmissionKey> + use<> {
+    let [scope, names @ ..] = *key;
+    names
+        .into_iter()
+        .zip(KINDS)
+        .filter(|(name, _)| *name != 0)
+        .map(move |(name, kind)| (day, scope, kind, name))
+}
+
 /// Puts `~other` for names that the rollups of that day do not know, as they do.
-fn fold_unknown(
-    source: &mut impl Source,
-    known: &mut HashMap<AdmissionKey, bool>,
-    day: i64,
-    key: &mut Key,
-) -> Result<(), StoreError> {
-    let kinds = [
-        NameKind::Caller,
-        NameKind::Provider,
-        NameKind::Model,
-        NameKind::Status,
-        NameKind::Fallback,
-    ];
+fn fold_unknown(known: &HashSet<AdmissionKey>, day: i64, key: &mut Key) {
     let [scope, names @ ..] = key;
-    for (number, kind) in names.iter_mut().zip(kinds) {
-        if *number == 0 {
-            continue;
-        }
-        let entry = (day, *scope, kind, *number);
-        let is_known = match known.get(&entry) {
-            Some(is_known) => *is_known,
-            None => {
-                let found = source.is_admitted(entry)?;
-                known.insert(entry, found);
-                found
-            }
-        };
-        if !is_known {
-            *number = OTHER;
+    for (name, kind) in names.iter_mut().zip(KINDS) {
+        if *name != 0 && !known.contains(&(day, *scope, kind, *name)) {
+            *name = OTHER;
         }
     }
-    Ok(())
 }
 
 fn words_of(

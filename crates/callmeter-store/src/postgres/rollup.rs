@@ -4,7 +4,7 @@
 //! Batches meet in the same groups anyway, those of the hour that it is; taking turns costs them nothing and
 //! makes a deadlock impossible.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_postgres::Row;
 
@@ -89,7 +89,8 @@ fn admit(
     Ok(())
 }
 
-fn stored_names(
+/// Those of the names that the rollups know.
+pub(super) fn stored_names(
     tx: &mut Tx<'_>,
     wanted: &BTreeSet<AdmissionKey>,
 ) -> Result<Vec<AdmissionKey>, StoreError> {
@@ -99,18 +100,14 @@ fn stored_names(
          JOIN unnest($1, $2, $3, $4) AS wanted (day, scope, kind, name) USING (day, scope, kind, name)",
         &columns.each_ref().map(int8s),
     )?;
+    let by_code: HashMap<(i64, i64, i64, i64), AdmissionKey> = wanted
+        .iter()
+        .map(|key| ((key.0, key.1, key.2.code(), key.3), *key))
+        .collect();
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
-        let (day, scope, kind, name) = (
-            get(row, 0)?,
-            get(row, 1)?,
-            get::<i64>(row, 2)?,
-            get(row, 3)?,
-        );
-        let key = wanted
-            .iter()
-            .find(|key| (key.0, key.1, key.2.code(), key.3) == (day, scope, kind, name));
-        found.extend(key);
+        let key = (get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?);
+        found.extend(by_code.get(&key));
     }
     Ok(found)
 }

@@ -53,7 +53,8 @@ fn admit(
     Ok(admission.admit(key, true))
 }
 
-fn is_admitted(
+/// Whether the rollups know a name.
+pub(crate) fn is_admitted(
     conn: &Connection,
     (day, scope, kind, name): AdmissionKey,
 ) -> Result<bool, StoreError> {

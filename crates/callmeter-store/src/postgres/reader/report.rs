@@ -1,5 +1,6 @@
 //! The report's source on PostgreSQL.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use callmeter_core::CallId;
@@ -8,7 +9,7 @@ use super::{Asking, PostgresReader};
 use crate::answer::{self, Source, Take, TakeDay};
 use crate::names::ScopeWords;
 use crate::postgres::connect::text;
-use crate::postgres::rollup::read_sums;
+use crate::postgres::rollup::{read_sums, stored_names};
 use crate::postgres::schema::get;
 use crate::question::{Filter, ReportQuery, ReportRow, Totals, Unpriced};
 use crate::rollup::{AdmissionKey, SUM_COLUMNS, SUMS};
@@ -149,13 +150,11 @@ impl Source for Asking<'_, '_> {
         self.names.expect_words(self.tx, numbers.iter().copied())
     }
 
-    fn is_admitted(&mut self, (day, scope, kind, name): AdmissionKey) -> Result<bool, StoreError> {
-        let kind = kind.code();
-        let found = self.one(&format!(
-            "SELECT count(*) FROM callmeter.roll_names
-             WHERE day = {day} AND scope = {scope} AND kind = {kind} AND name = {name}"
-        ))?;
-        Ok(found > 0)
+    fn admitted(
+        &mut self,
+        names: &BTreeSet<AdmissionKey>,
+    ) -> Result<HashSet<AdmissionKey>, StoreError> {
+        Ok(stored_names(self.tx, names)?.into_iter().collect())
     }
 
     fn word(&mut self, number: i64) -> Result<Arc<str>, StoreError> {

@@ -1,5 +1,6 @@
 //! The report's source in the embedded store.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use callmeter_core::CallId;
@@ -10,7 +11,7 @@ use crate::answer::{self, Source, Take, TakeDay};
 use crate::names::ScopeWords;
 use crate::question::{Filter, ReportQuery, ReportRow, Totals, Unpriced};
 use crate::rollup::{AdmissionKey, PICO_PER_MICRO, SUM_COLUMNS, SUMS};
-use crate::sqlite::rollup::read_sums;
+use crate::sqlite::rollup::{is_admitted, read_sums};
 use crate::{AccountingZone, StoreError};
 
 impl SqliteReader {
@@ -143,15 +144,17 @@ impl Source for SqliteReader {
         Ok(())
     }
 
-    fn is_admitted(&mut self, (day, scope, kind, name): AdmissionKey) -> Result<bool, StoreError> {
-        let found = self
-            .conn
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM roll_names WHERE scope = ?1 AND day = ?2
-                 AND kind = ?3 AND name = ?4)",
-            )?
-            .query_row((scope, day, kind.code(), name), |row| row.get(0))?;
-        Ok(found)
+    fn admitted(
+        &mut self,
+        names: &BTreeSet<AdmissionKey>,
+    ) -> Result<HashSet<AdmissionKey>, StoreError> {
+        let mut admitted = HashSet::new();
+        for name in names {
+            if is_admitted(&self.conn, *name)? {
+                admitted.insert(*name);
+            }
+        }
+        Ok(admitted)
     }
 
     fn word(&mut self, number: i64) -> Result<Arc<str>, StoreError> {

@@ -38,6 +38,16 @@ impl<'a, const N: usize> Assembly<'a, N> {
     /// Puts all fields in their places; `names` gives a recurring name its place in the table.
     #[inline]
     pub(crate) fn take(&mut self, fields: &impl Fields, names: impl Fn(u32, &str) -> Option<u32>) {
+        let packed = fields.packed();
+        self.present = packed.present;
+        self.small = packed.small;
+        if packed.present != 0 {
+            // What is not present is there as well, and nobody reads it.
+            let places = self.slot.iter().skip(slot::NUMBERS);
+            for (word, number) in places.zip(packed.numbers) {
+                word.store(number, Ordering::Relaxed);
+            }
+        }
         fields.each(
             #[inline(always)]
             |tag, value| self.put(tag, value, &names),

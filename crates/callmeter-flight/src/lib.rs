@@ -104,7 +104,7 @@ mod exports {
     pub use crate::buffer::{FlightBuffer, Options};
     pub use crate::drain::Drainer;
     pub use crate::error::FlightError;
-    pub use crate::fields::{Fields, Value};
+    pub use crate::fields::{Fields, Packed, Value};
     pub use crate::fork::Process;
     pub use crate::gate::Busy;
     pub use crate::lease::Lease;

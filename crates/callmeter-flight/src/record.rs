@@ -4,6 +4,8 @@
 //! `benches/open_finish.rs` guard it. What a call leaves in its slot, and in which order, is in
 //! [`slot`](crate::slot).
 
+use std::num::NonZeroU64;
+
 use callmeter_core::{CallId, Field, Layer};
 
 use crate::assembly::{Assembly, put_entry};
@@ -138,24 +140,24 @@ pub enum Refused {
 pub struct FlightSlot {
     /// The buffer's id, and below it 16 bits of the slot's number: one word, so that a guard that
     /// carries it moves in registers.
-    word: u64,
+    word: NonZeroU64,
 }
 
 impl FlightSlot {
-    const fn new(buffer: u64, index: usize) -> Self {
-        Self {
-            word: buffer << 16 | index as u64 & 0xffff,
-        }
+    /// No buffer's id is 0, so the word never is.
+    fn new(buffer: u64, index: usize) -> Option<Self> {
+        let word = NonZeroU64::new(buffer << 16 | index as u64 & 0xffff)?;
+        Some(Self { word })
     }
 
     /// The [id](FlightBuffer::id) of the buffer that it is of.
     #[inline]
     pub const fn buffer_id(&self) -> u64 {
-        self.word >> 16
+        self.word.get() >> 16
     }
 
     const fn index(&self) -> usize {
-        (self.word & 0xffff) as usize
+        (self.word.get() & 0xffff) as usize
     }
 }
 
@@ -268,7 +270,7 @@ impl FlightBuffer {
             write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
         }
         set_state(&slot[slot::STATE], State::Open);
-        Ok(FlightSlot::new(self.id, index))
+        FlightSlot::new(self.id, index).ok_or(Refused::Full)
     }
 
     /// What of an opening has no place of its own.

@@ -34,7 +34,8 @@ pub struct CallGuard {
 
 /// A call in flight: its slot in the flight buffer, and what is told of it meanwhile.
 pub(crate) struct OpenCall {
-    pub(crate) slot: FlightSlot,
+    /// `None` once the call is ended.
+    slot: Option<FlightSlot>,
     call_id: CallId,
     opened_ns: u64,
     pub(crate) on_drop: DropKind,
@@ -64,8 +65,8 @@ impl CallGuard {
         Self { open: None }
     }
 
-    /// Opens a guard in the buffer whose id `current` says; 0 is off.
-    #[inline]
+    /// Opens a guard in the buffer whose id `current` says; 0 is off. `benches/guard.rs` watches it.
+    #[inline(never)]
     pub(crate) fn open(
         current: &AtomicU64,
         names: (&str, &str, &str),
@@ -78,7 +79,17 @@ impl CallGuard {
                 break;
             }
             match station::with(id, |station| station.open(names, site)) {
-                Some(Ok(open)) => return Self { open: Some(open) },
+                Some(Ok((slot, call_id, opened_ns))) => {
+                    return Self {
+                        open: Some(OpenCall {
+                            slot: Some(slot),
+                            call_id,
+                            opened_ns,
+                            on_drop: DropKind::Unfinished,
+                            late: Late::default(),
+                        }),
+                    };
+                }
                 Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
                 // Counted in the buffer.
                 Some(Err(_)) => break,
@@ -95,8 +106,9 @@ impl CallGuard {
     }
 
     /// Ends the call: `ok`, unless a setter gave it another status.
+    #[inline]
     pub fn finish(mut self) {
-        if let Some(open) = self.open.take() {
+        if let Some(open) = &mut self.open {
             open.settle(None);
         }
     }
@@ -122,7 +134,7 @@ impl CallGuard {
     /// ```
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
-        if let Some(mut open) = self.open.take() {
+        if let Some(open) = &mut self.open {
             if !open.late.has_text(Field::Error) {
                 let name = TypeName::of::<E>();
                 open.late.put_text(Field::Error, name.as_str());
@@ -139,35 +151,26 @@ impl CallGuard {
 }
 
 impl Drop for CallGuard {
+    #[inline]
     fn drop(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        let kind = if std::thread::panicking() {
-            ErrorKind::Panic
-        } else {
-            match open.on_drop {
-                DropKind::Unfinished => ErrorKind::Unfinished,
-                DropKind::Cancelled => ErrorKind::Cancelled,
-            }
-        };
-        open.settle(Some(ErrorReport::new(kind)));
+        if let Some(open) = &mut self.open
+            && open.slot.is_some()
+        {
+            open.leave();
+        }
     }
 }
 
 impl OpenCall {
-    #[inline]
-    pub(crate) fn new(slot: FlightSlot, call_id: CallId, opened_ns: u64) -> Self {
-        Self {
-            slot,
-            call_id,
-            opened_ns,
-            on_drop: DropKind::Unfinished,
-            late: Late::default(),
-        }
+    /// The buffer that the call is in.
+    pub(crate) fn buffer_id(&self) -> Option<u64> {
+        self.slot.as_ref().map(FlightSlot::buffer_id)
     }
 
     /// Does something with the recorder; `None` when it is no more.
     pub(crate) fn with_recorder<T>(&self, action: impl FnOnce(&Recorder) -> T) -> Option<T> {
-        station::with(self.slot.buffer_id(), |station| action(&station.recorder))
+        let buffer = self.buffer_id()?;
+        station::with(buffer, |station| action(&station.recorder))
     }
 
     /// How long the call has been open.
@@ -176,22 +179,31 @@ impl OpenCall {
             .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
     }
 
-    /// Ends the call.
-    #[inline]
-    fn settle(mut self, failure: Option<ErrorReport>) {
+    /// Ends the call. `benches/guard.rs` watches it.
+    #[inline(never)]
+    fn settle(&mut self, failure: Option<ErrorReport>) {
+        let Some(slot) = self.slot.take() else { return };
         if let Some(report) = failure {
             self.note(report);
         }
-        let Self {
-            slot,
-            opened_ns,
-            late,
-            ..
-        } = self;
         station::with(slot.buffer_id(), |station| {
-            let elapsed_ns = station.recorder.time.ns().saturating_sub(opened_ns);
-            station.finish(slot, &late.ended(elapsed_ns / 1_000));
+            let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
+            station.finish(slot, &self.late.ended(elapsed_ns / 1_000));
         });
+    }
+
+    /// Ends the call whose guard was dropped without a word.
+    #[cold]
+    fn leave(&mut self) {
+        let kind = if std::thread::panicking() {
+            ErrorKind::Panic
+        } else {
+            match self.on_drop {
+                DropKind::Unfinished => ErrorKind::Unfinished,
+                DropKind::Cancelled => ErrorKind::Cancelled,
+            }
+        };
+        self.settle(Some(ErrorReport::new(kind)));
     }
 
     #[cold]

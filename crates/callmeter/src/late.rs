@@ -9,7 +9,7 @@ use callmeter_core::{
     Billing, CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, Operation, PicoUsd, Status,
     Usage, UsageSource,
 };
-use callmeter_flight::{Fields, Value};
+use callmeter_flight::{Fields, Packed, Value};
 
 use crate::notes::{Note, Notes};
 
@@ -202,20 +202,31 @@ impl Late {
         self.rest.get_or_insert_with(Box::default)
     }
 
-    fn status(&self) -> Option<&'static str> {
-        let status = match self.status {
-            Word::None | Word::Ok => &Status::Ok,
-            Word::Error => &Status::Error,
-            Word::Fallback => &Status::Fallback,
-            Word::Cancelled => &Status::Cancelled,
-            Word::Aborted => &Status::Aborted,
+    fn status(&self) -> Option<Status> {
+        Some(match self.status {
+            Word::None | Word::Ok => Status::Ok,
+            Word::Error => Status::Error,
+            Word::Fallback => Status::Fallback,
+            Word::Cancelled => Status::Cancelled,
+            Word::Aborted => Status::Aborted,
             Word::Own => return None,
-        };
-        Some(status.as_str())
+        })
     }
 
     /// Makes the values ready to be copied out.
-    pub(crate) fn ended(mut self, duration_us: u64) -> Outcome {
+    #[inline]
+    pub(crate) fn ended(&mut self, duration_us: u64) -> Outcome<'_> {
+        if self.rest.is_some() {
+            self.pack_meta();
+        }
+        Outcome {
+            late: self,
+            duration_us,
+        }
+    }
+
+    #[cold]
+    fn pack_meta(&mut self) {
         if let Some(rest) = &mut self.rest
             && !rest.meta.is_empty()
         {
@@ -224,10 +235,6 @@ impl Late {
                 .extra
                 .get_or_insert_with(|| CallRecord::new(NO_ID, Layer::Guard, 0));
             record.meta = Some(meta);
-        }
-        Outcome {
-            late: self,
-            duration_us,
         }
     }
 }
@@ -253,56 +260,77 @@ const PARTS: [Field; 13] = [
 const NO_ID: CallId = CallId::new(callmeter_core::Timestamp::EPOCH, 0);
 
 /// How a call ended, as the flight buffer takes it.
-pub(crate) struct Outcome {
-    late: Late,
+pub(crate) struct Outcome<'a> {
+    late: &'a Late,
     duration_us: u64,
 }
 
-impl Fields for Outcome {
-    #[inline(always)]
-    fn each(&self, mut put: impl FnMut(u32, Value<'_>)) {
-        let late = &self.late;
-        put(Field::DurationUs.tag(), self.duration_us.into());
-        macro_rules! put_known {
-            ($($value:expr => $field:ident,)+) => { $(
+impl Fields for Outcome<'_> {
+    #[inline]
+    fn packed(&self) -> Packed {
+        let late = self.late;
+        let mut packed = Packed::default();
+        packed.duration_us(self.duration_us);
+        macro_rules! pack {
+            ($($value:expr => $setter:ident,)+) => { $(
                 if let Some(value) = $value {
-                    put(Field::$field.tag(), value.into());
+                    packed.$setter(value);
                 }
             )+ };
         }
-        put_known! {
-            late.input_tokens => InputTokens,
-            late.output_tokens => OutputTokens,
-            late.ttft_us => TtftUs,
-            late.status() => Status,
-            late.error_kind => ErrorKind,
-            late.http_status => HttpStatus,
-            late.usage_source => UsageSource,
-            late.operation => Operation,
-            late.billing => Billing,
-            late.streaming => Streaming,
-            late.stream_complete => StreamComplete,
-            late.cache_hit => CacheHit,
-            late.rag_hit => RagHit,
+        pack! {
+            late.input_tokens => input_tokens,
+            late.output_tokens => output_tokens,
+            late.ttft_us => ttft_us,
+            late.status().as_ref() => status,
+            late.error_kind => error_kind,
+            late.http_status => http_status,
+            late.usage_source => usage_source,
+            late.operation => operation,
+            late.billing => billing,
         }
-        if !late.flags.is_empty() {
-            put(Field::Flags.tag(), late.flags.into());
+        for (field, truth) in [
+            (Field::Streaming, late.streaming),
+            (Field::StreamComplete, late.stream_complete),
+            (Field::CacheHit, late.cache_hit),
+            (Field::RagHit, late.rag_hit),
+        ] {
+            if let Some(truth) = truth {
+                packed.truth(field, truth);
+            }
         }
+        packed
+    }
+
+    #[inline]
+    fn each(&self, mut put: impl FnMut(u32, Value<'_>)) {
+        let late = self.late;
         late.notes.each(|tag, value| {
             // A status of the caller's own that was replaced by one of the listed words.
             if tag != Field::Status.tag() || late.status == Word::Own {
                 put(tag, value);
             }
         });
-        if let Some(rest) = &late.rest {
-            for (field, value) in &rest.more {
-                if *field != Field::Status || late.status == Word::Own {
-                    put(field.tag(), value.value());
-                }
+        if !late.flags.is_empty() || late.rest.is_some() {
+            late.each_of_rest(&mut put);
+        }
+    }
+}
+
+impl Late {
+    #[cold]
+    fn each_of_rest(&self, put: &mut impl FnMut(u32, Value<'_>)) {
+        if !self.flags.is_empty() {
+            put(Field::Flags.tag(), self.flags.into());
+        }
+        let Some(rest) = &self.rest else { return };
+        for (field, value) in &rest.more {
+            if *field != Field::Status || self.status == Word::Own {
+                put(field.tag(), value.value());
             }
-            if let Some(extra) = &rest.extra {
-                extra.each(put);
-            }
+        }
+        if let Some(extra) = &rest.extra {
+            extra.each(put);
         }
     }
 }

@@ -8,7 +8,7 @@
 use callmeter_core::{CallId, Field};
 use callmeter_flight::Value;
 
-const ROOM: usize = 144;
+const ROOM: usize = 128;
 const HEAD: usize = 3;
 
 const TEXT: u8 = 1;

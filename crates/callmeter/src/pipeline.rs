@@ -383,7 +383,11 @@ impl Callmeter {
         let Some(control) = taken else {
             return Flush::NOTHING;
         };
-        let limit = if control.snapshot().is_degraded {
+        // Another process may be the one that ships, and knows.
+        let plan = &recorder.plan;
+        let is_degraded =
+            control.snapshot().is_degraded || plan.home.degraded_mark(&plan.store).exists();
+        let limit = if is_degraded {
             timeout.min(DEGRADED_EXIT_FLUSH)
         } else {
             timeout

@@ -247,8 +247,11 @@ impl CallGuard {
     /// itself is not kept. An empty prompt is ignored.
     pub fn prompt_hash(&mut self, prompt: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
+            let Some(buffer) = open.buffer_id() else {
+                return self;
+            };
             let late = &mut open.late;
-            station::with(open.slot.buffer_id(), |station| {
+            station::with(buffer, |station| {
                 let privacy = &station.recorder.privacy;
                 let hash = match privacy.prompt_hash {
                     PromptHash::None => None,
@@ -267,8 +270,11 @@ impl CallGuard {
     /// warning a key names the setting that would allow it.
     pub fn meta(&mut self, key: impl AsRef<str>, value: impl Into<MetaValue>) -> &mut Self {
         if let Some(open) = &mut self.open {
+            let Some(buffer) = open.buffer_id() else {
+                return self;
+            };
             let late = &mut open.late;
-            station::with(open.slot.buffer_id(), |station| {
+            station::with(buffer, |station| {
                 let recorder = &station.recorder;
                 let refused = late
                     .meta()

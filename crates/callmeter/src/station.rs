@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
-use callmeter_core::{Field, Layer, Timestamp};
+use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
     Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
 };
 
-use crate::guard::OpenCall;
 use crate::late::bounded;
 use crate::recorder::{Recorder, Scope};
 use crate::site;
@@ -107,7 +106,7 @@ impl Station {
         &self,
         (caller, provider, model): (&str, &str, &str),
         place: &'static Location<'static>,
-    ) -> Result<OpenCall, Refused> {
+    ) -> Result<(FlightSlot, CallId, u64), Refused> {
         let moment = self.recorder.time.now();
         // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
         let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
@@ -133,7 +132,7 @@ impl Station {
                     .open(&opening.with(self.recorder.scope_fields_of(caller)))
             }
         })?;
-        Ok(OpenCall::new(slot, call_id, moment.ns))
+        Ok((slot, call_id, moment.ns))
     }
 
     fn scope_of(&self, caller: &str) -> Option<NameRef> {

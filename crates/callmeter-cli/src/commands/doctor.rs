@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use callmeter::{Home, HomeStanding, Switch};
 use callmeter_core::DropReason;
+use callmeter_flight::{FlightBuffer, Options};
 use callmeter_store::StoreError;
 
 use crate::args::GlobalArgs;
@@ -72,7 +73,7 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     }
     let context = Context::with(settings, global);
     look_at_switches(&context, &mut findings);
-    look_at_home(&context.home, &mut findings);
+    look_at_home(&context, &mut findings);
     look_at_store(&context, &mut findings);
     let has_trouble = findings
         .0
@@ -116,7 +117,8 @@ fn look_at_switches(context: &Context, findings: &mut Findings) {
     }
 }
 
-fn look_at_home(home: &Home, findings: &mut Findings) {
+fn look_at_home(context: &Context, findings: &mut Findings) {
+    let home = &context.home;
     let path = home.path().display();
     match std::fs::metadata(home.path()) {
         Ok(metadata) if metadata.is_dir() => {
@@ -156,12 +158,7 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
             return;
         }
     }
-    findings.add(
-        "survives",
-        Verdict::Note,
-        "kill -9 of its process, from the moment that a call's guard returned; a power loss after about \
-         a second",
-    );
+    look_at_flight(context, findings);
     let standing = match home.standing() {
         Ok(standing) => standing,
         Err(error) => {
@@ -222,6 +219,50 @@ fn look_at_home(home: &Home, findings: &mut Findings) {
         verdict,
         status::complete_line(&calls).replacen("complete: ", "", 1),
     );
+}
+
+/// Where the flight buffer of a process of this home would lie, tried with the smallest one there is, and
+/// the other homes of this machine.
+fn look_at_flight(context: &Context, findings: &mut Findings) {
+    let mut options = Options::default();
+    options.slots = 16;
+    options.names_bytes = 4_096;
+    options.group_access = context.settings.spool.group_access;
+    match FlightBuffer::for_home(context.home.path(), &options) {
+        Ok((buffer, passed_over)) => {
+            let place = buffer.place();
+            let verdict = match (place.kind().is_crash_safe(), passed_over.is_empty()) {
+                (false, _) => Verdict::Trouble,
+                (true, false) => Verdict::Note,
+                (true, true) => Verdict::Fine,
+            };
+            let mut says = format!(
+                "{place}: from the moment that its guard returned a call survives {}",
+                place.kind().survives()
+            );
+            for error in &passed_over {
+                says.push_str(&format!("\npassed over: {error}"));
+            }
+            findings.add("flight", verdict, says);
+            findings.hint(
+                "once it is in the spool, a call survives a loss of power after about a second",
+            );
+        }
+        Err(error) => findings.add("flight", Verdict::Trouble, error.to_string()),
+    }
+    let others = callmeter::homes();
+    let others: Vec<String> = others
+        .iter()
+        .filter(|card| card.path != context.home.path())
+        .map(|card| format!("{} ({})", card.path.display(), card.service))
+        .collect();
+    if !others.is_empty() {
+        findings.add(
+            "homes",
+            Verdict::Fine,
+            format!("also here: {}", others.join(", ")),
+        );
+    }
 }
 
 #[cfg(unix)]

@@ -280,7 +280,7 @@ fn look_at_everything(world: &mut World) {
     };
     let figures = world.home.standing();
     let memory = world.gone_with_memory;
-    let dropped = figures.dropped_total();
+    let dropped = figures.dropped_total() + world.home.dropped_aside();
     if missing + refused > dropped {
         let first = first_missing.unwrap_or_default();
         world.oracle.broken(

@@ -100,6 +100,14 @@ impl Home {
         }
     }
 
+    /// How many calls damaged spools have counted as dropped.
+    pub(crate) fn dropped_aside(&self) -> u64 {
+        match self {
+            Self::Model(home) => home.dropped_aside(),
+            Self::Files(_) => 0,
+        }
+    }
+
     /// The figures of one spool.
     pub(crate) fn standing_of(&self, name: &str) -> Option<Conservation> {
         match self {

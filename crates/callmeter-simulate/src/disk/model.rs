@@ -131,6 +131,15 @@ impl ModelHome {
         spools.fold(home.ledger, |sum, spool| sum.plus(&spool.state.standing()))
     }
 
+    /// How many calls damaged spools have counted as dropped, which nobody reads any more.
+    pub(crate) fn dropped_aside(&self) -> u64 {
+        let home = self.home();
+        let damaged = home.spools.values().filter(|spool| spool.is_damaged);
+        let all = damaged.chain(&home.aside);
+        all.map(|spool| spool.state.standing().dropped_total())
+            .sum()
+    }
+
     /// The figures of one spool.
     pub(crate) fn standing_of(&self, name: &str) -> Option<Conservation> {
         let home = self.home();

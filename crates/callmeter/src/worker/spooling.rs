@@ -103,7 +103,7 @@ impl Spooling {
                 if is_sync_due {
                     self.last_sync = at;
                 }
-                self.disk_is_back();
+                self.disk_is_back(at);
                 Ok(())
             }
             // Somebody holds the file for long: the calls are safer where they are.
@@ -248,15 +248,24 @@ impl Spooling {
     }
 
     /// The disk takes calls: what lies in memory goes there too.
-    fn disk_is_back(&mut self) {
+    fn disk_is_back(&mut self, at: u64) {
         if self.disk_failed.take().is_some() {
             tracing::info!(target: "callmeter", "the spool takes calls again");
             self.control.update(|state| state.last_error = None);
         }
-        let (Some(memory), Some(spool)) = (&self.memory, &mut self.spool) else {
+        let Some(memory) = self.memory.clone() else {
             return;
         };
         while !memory.is_empty() {
+            // The ceiling holds for them as well; until there is room they are shipped from memory.
+            let rows = memory.figures().spooled.min(BATCH as u64);
+            let rows = usize::try_from(rows).unwrap_or(BATCH);
+            if self.is_over_ceiling(at) && !self.make_room(rows) {
+                return;
+            }
+            let Some(spool) = &mut self.spool else {
+                return;
+            };
             let moved = memory.move_rows(BATCH, |rows| spool.append(rows, &[], false));
             match moved {
                 Ok(0) => return,

@@ -1,6 +1,7 @@
-//! Fuzzing of the wire readers: one target for each format and framing.
+//! Fuzzing of the wire readers, one target for each format and framing, and of the flight adopter.
 //!
-//! `cargo +nightly fuzz run json_body` (and `event_lines`, `event_stream`, `compressed`, `request`, `inspect`). The
-//! corpus is also replayed by the stable tests of `callmeter-wire`.
+//! `cargo xtask fuzz` runs them all for a while. The corpus is also replayed by the stable tests of
+//! `callmeter-wire` and `callmeter-flight`.
 
+pub mod adopter;
 pub mod harness;

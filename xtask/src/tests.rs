@@ -77,6 +77,8 @@ fn rust(is_full: bool) -> Command {
     if is_full {
         // Above every number that a property sets for itself; the variable has the last word.
         cargo.env("PROPTEST_CASES", "2048");
+        // Rows of a table that is adopted.
+        cargo.env("TEST_ROWS", "1000000");
     }
     cargo
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// One durable row for every LLM call: who called, what answered, tokens, time, cost, outcome.
@@ -24,7 +25,8 @@ pub(crate) struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
-    /// The store, instead of the one that the settings name, such as sqlite:calls.db
+    /// The store, instead of the one that the settings name, such as sqlite:calls.db or
+    /// postgres://metrics@db/shop
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// The configuration file, instead of the callmeter.toml that is found
@@ -73,6 +75,11 @@ pub(crate) enum Command {
     Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
     Doctor,
+    /// Make and keep the schema of a store on PostgreSQL
+    Migrate {
+        #[command(subcommand)]
+        command: Option<MigrateCommand>,
+    },
     /// The settings and where each comes from
     Config {
         #[command(subcommand)]
@@ -80,6 +87,31 @@ pub(crate) enum Command {
     },
     /// The versions of callmeter and its formats
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Say which schema the database has and how its partitions stand
+    Status,
+    /// Print the SQL, for somebody else to run, and the rights that roles need
+    Print {
+        /// The role that writes, where the store is a table ai_calls
+        #[arg(long, value_name = "NAME")]
+        role: Option<String>,
+    },
+    /// Say what it takes to bring a table ai_calls into callmeter's own tables, in place and while it is
+    /// written; with --apply, do it
+    Adopt(AdoptArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdoptArgs {
+    /// Do it; what a run that was stopped has done stays done
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// How many rows a transaction takes over
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000).map(usize::from))]
+    pub(crate) batch_rows: usize,
 }
 
 #[derive(Debug, Subcommand)]

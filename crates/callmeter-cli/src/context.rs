@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use callmeter::settings::Settings;
 use callmeter::{Home, StoreUrl};
 use callmeter_core::{Clock, SystemClock, Timestamp};
-use callmeter_store::{AccountingZone, Filter, SqliteReader, StoreError};
+use callmeter_store::{AccountingZone, Filter, StoreError, StoreLayout, StoreOptions, StoreReader};
 
 use crate::args::{FilterArgs, GlobalArgs};
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ impl Context {
     }
 
     /// The store, opened for reading; `None` when none was made yet.
-    pub(crate) fn store(&self) -> Result<Option<SqliteReader>, StoreError> {
+    pub(crate) fn store(&self) -> Result<Option<StoreReader>, StoreError> {
         match self.existing_store() {
             Ok(reader) => Ok(Some(reader)),
             Err(StoreError::NotFound(_)) => Ok(None),
@@ -50,14 +50,25 @@ impl Context {
         }
     }
 
+    /// How the store is read; a price book that cannot be read is in nobody's way here.
+    fn reading_options(&self) -> StoreOptions {
+        let settings = &self.settings.store;
+        self.settings.store_options().unwrap_or_else(|_| {
+            let mut options = StoreOptions::default();
+            options
+                .accounting_zone
+                .clone_from(&settings.accounting_zone);
+            options.time_column.clone_from(&settings.legacy_time_column);
+            options.layout = settings.layout;
+            options
+        })
+    }
+
     /// The store, which must be there.
-    pub(crate) fn existing_store(&self) -> Result<SqliteReader, StoreError> {
-        match self.url.path() {
-            Some(path) => SqliteReader::open(path),
-            None => Err(StoreError::NotBuilt {
-                store: self.url.to_string(),
-                feature: "postgres",
-            }),
+    pub(crate) fn existing_store(&self) -> Result<StoreReader, StoreError> {
+        match self.settings.store.layout {
+            StoreLayout::AiCalls => StoreReader::open_as(&self.url, &self.reading_options()),
+            _ => StoreReader::open(&self.url),
         }
     }
 }

@@ -27,6 +27,16 @@ impl Failure {
         }
     }
 
+    /// What a sink says.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_sink(error: &callmeter_core::SinkError) -> Self {
+        Self {
+            message: error.to_string(),
+            place: None,
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+
     pub(crate) fn in_place(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
         self

@@ -19,7 +19,12 @@ pub(crate) fn count(n: u64) -> String {
 
 /// So many calls: `1 call`, `12,345 calls`.
 pub(crate) fn calls(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "call" } else { "calls" })
+    plural(n, "call")
+}
+
+/// So many of a thing: `1 spool`, `2 spools`.
+pub(crate) fn plural(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
 /// A text of at most `most` characters.
@@ -91,8 +96,12 @@ pub(crate) fn ago(micros: i64) -> String {
     }
 }
 
-/// A table without lines; columns from `numbers_from` on are figures.
-pub(crate) fn table(head: &[&str], numbers_from: usize, rows: Vec<Vec<String>>) -> String {
+/// A table without lines; columns from `numbers_from` on are figures. On a terminal that is too narrow for it,
+/// the longest names are cut; what is piped is whole.
+pub(crate) fn table(head: &[&str], numbers_from: usize, mut rows: Vec<Vec<String>>) -> String {
+    if let Some(width) = terminal_width() {
+        fit(head, numbers_from, &mut rows, width);
+    }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(head.to_vec());
@@ -100,7 +109,7 @@ pub(crate) fn table(head: &[&str], numbers_from: usize, rows: Vec<Vec<String>>) 
         table.add_row(row);
     }
     for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP));
         if at >= numbers_from {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -109,6 +118,55 @@ pub(crate) fn table(head: &[&str], numbers_from: usize, rows: Vec<Vec<String>>) 
         .lines()
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()
+}
+
+/// The space between columns.
+const GAP: u16 = 2;
+/// No name is cut shorter than this.
+const SHORTEST_NAME: usize = 8;
+
+/// The width of the terminal on standard output, if it is one.
+pub(crate) fn terminal_width() -> Option<usize> {
+    #[cfg(unix)]
+    if io::stdout().is_terminal() {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        return Some(usize::from(size.ws_col)).filter(|width| *width > 0);
+    }
+    None
+}
+
+/// Cuts the widest of the first `names` columns until a row fits into `width`, as far as that goes. Moments
+/// stay whole.
+fn fit(head: &[&str], names: usize, rows: &mut [Vec<String>], width: usize) {
+    let length = |text: &str| text.chars().count();
+    let mut widths: Vec<usize> = head.iter().map(|name| length(name)).collect();
+    for row in rows.iter() {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = length(cell).max(*widest);
+        }
+    }
+    let gaps = usize::from(GAP) * widths.len().saturating_sub(1);
+    let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
+    let has_letters: Vec<bool> = (0..names)
+        .map(|at| {
+            let mut cells = rows.iter().filter_map(|row| row.get(at));
+            cells.any(|cell| cell.contains(char::is_alphabetic))
+        })
+        .collect();
+    while excess > 0 {
+        let names = widths.iter_mut().zip(&has_letters);
+        let names = names.filter_map(|(width, is_name)| is_name.then_some(width));
+        let Some(widest) = names.filter(|width| **width > SHORTEST_NAME).max() else {
+            break;
+        };
+        *widest -= 1;
+        excess -= 1;
+    }
+    for row in rows {
+        for (cell, width) in row.iter_mut().zip(&widths).take(names) {
+            *cell = cut(cell, *width);
+        }
+    }
 }
 
 /// Writes to standard output.
@@ -173,6 +231,25 @@ mod tests {
             ["12 ms", "3.4 s"]
         );
         assert_eq!([size(120_832), size(1_600_000)], ["118 KiB", "1.5 MiB"]);
+    }
+
+    #[test]
+    fn the_longest_names_are_cut_until_a_row_fits() {
+        let row =
+            |caller: &str, status: &str| [caller, status, "12,345"].map(str::to_owned).to_vec();
+        let mut rows = vec![
+            row("a_caller_with_a_long_name", "error (rate_limit)"),
+            row("b", "ok"),
+        ];
+        fit(&["caller", "status", "calls"], 2, &mut rows, 42);
+        assert_eq!(rows[0], ["a_caller_with_a…", "error (rate_lim…", "12,345"]);
+        assert_eq!(rows[1], ["b", "ok", "12,345"]);
+        // A moment is not cut, and nothing further than to eight characters, whatever the width.
+        fit(&["caller", "status", "calls"], 2, &mut rows, 5);
+        assert_eq!(rows[0], ["a_calle…", "error (…", "12,345"]);
+        let mut rows = vec![row("11-26 08:50:10", "error")];
+        fit(&["started (UTC)", "status", "calls"], 2, &mut rows, 5);
+        assert_eq!(rows[0], ["11-26 08:50:10", "error", "12,345"]);
     }
 
     #[test]

@@ -9,107 +9,14 @@
 //! A refused value leaves its key with what it was, never with a part of it. `privacy.meta.allow` names
 //! keys whose content is meant to be kept; secrets and the limits in all stay refused.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 const MAX_KEYS: usize = 32;
 const MAX_BYTES: usize = 4_096;
 const MAX_KEY_CHARS: usize = 64;
-const MAX_TEXT_CHARS: usize = 256;
-const MAX_ALLOWED_CHARS: usize = 2_000;
-const MAX_LIST: usize = 16;
-
-/// Names that stand for what was said to or by a model, as whole words of a key.
-const CONTENT_WORDS: &[&str] = &[
-    "prompt",
-    "prompts",
-    "message",
-    "messages",
-    "content",
-    "contents",
-    "completion",
-    "completions",
-    "response",
-    "reply",
-    "answer",
-    "text",
-    "input",
-    "inputs",
-    "output",
-    "outputs",
-    "instruction",
-    "instructions",
-    "question",
-    "query",
-    "transcript",
-    "conversation",
-    "history",
-    "document",
-    "documents",
-    "arguments",
-    "args",
-    "body",
-    "traceback",
-    "stacktrace",
-    "exception",
-];
-
-/// A last word that makes a key a measure or a name of the content, not the content.
-const MEASURE_WORDS: &[&str] = &[
-    "hash", "id", "ids", "count", "counts", "tokens", "length", "len", "chars", "bytes", "size",
-    "version", "type", "kind", "name", "ms", "us", "seconds", "ratio", "score", "lang", "language",
-    "template", "format", "status", "code", "index", "rev", "model",
-];
-
-/// Names that stand for secrets, as parts of a key.
-const SECRET_WORDS: &[&str] = &[
-    "apikey",
-    "secret",
-    "password",
-    "passwd",
-    "authorization",
-    "credential",
-    "cookie",
-    "privatekey",
-    "accesskey",
-    "bearer",
-    "dsn",
-    "accesstoken",
-    "authtoken",
-    "refreshtoken",
-    "sessiontoken",
-];
-
-/// Beginnings of well-known keys and tokens.
-const SECRET_PREFIXES: &[&str] = &[
-    "sk-",
-    "sk_",
-    "rk_",
-    "pk_live",
-    "Bearer ",
-    "bearer ",
-    "Basic ",
-    "AIza",
-    "ya29.",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "hf_",
-    "gsk_",
-    "nvapi-",
-    "xai-",
-    "pplx-",
-    "AKIA",
-    "ASIA",
-    "-----BEGIN",
-    "r8_",
-    "dop_v1_",
-    "eyJ",
-];
 
 /// A value of meta.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +46,10 @@ macro_rules! meta_from {
 
 meta_from! {
     bool => |value| Self::Bool(value);
+    i8 => |value| Self::Int(i64::from(value));
+    u8 => |value| Self::Int(i64::from(value));
+    i16 => |value| Self::Int(i64::from(value));
+    u16 => |value| Self::Int(i64::from(value));
     i32 => |value| Self::Int(i64::from(value));
     u32 => |value| Self::Int(i64::from(value));
     i64 => |value| Self::Int(value);
@@ -245,7 +156,7 @@ impl Meta {
         }
         let clean = crate::clean_text(key, MAX_KEY_CHARS).0.into_owned();
         let mut value = value.into();
-        let refusal = match check(&clean, &value, policy) {
+        let refusal = match rules::check(&clean, &value, policy.allow.contains(&clean)) {
             Ok(()) => None,
             Err((what, allowable)) => {
                 value = MetaValue::Text(format!("(not stored: {what})"));
@@ -283,6 +194,13 @@ impl Meta {
         refusal.map_or(Ok(()), Err)
     }
 
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &str) -> Option<MetaValue> {
+        let value = self.values.remove(key)?;
+        self.bytes = self.bytes.saturating_sub(size_of_entry(key, &value));
+        Some(value)
+    }
+
     /// The keys and values as JSON text.
     pub fn to_json_text(&self) -> String {
         self.to_json_value().to_string()
@@ -295,8 +213,22 @@ impl Meta {
             .collect()
     }
 
-    /// Reads what [`to_json_text`](Self::to_json_text) wrote; the rules were applied then.
-    pub(crate) fn from_json_text(text: &str) -> Option<Self> {
+    /// Reads JSON that somebody else wrote: every value passes the rules, and one that they refuse leaves its key
+    /// with what it was. Anything but an object has no keys.
+    pub fn from_foreign_json(text: &str, policy: &MetaPolicy) -> Self {
+        let mut meta = Self::default();
+        if let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) {
+            for (key, value) in object {
+                // What is refused has left its mark in the key.
+                let _ = meta.insert(&key, MetaValue::from_json(value), policy);
+            }
+        }
+        meta
+    }
+
+    /// Reads what [`to_json_text`](Self::to_json_text) wrote, or `None` where the text is no JSON object; the
+    /// rules were applied then.
+    pub fn from_json_text(text: &str) -> Option<Self> {
         let serde_json::Value::Object(object) = serde_json::from_str(text).ok()? else {
             return None;
         };
@@ -354,120 +286,6 @@ fn size_of_entry(key: &str, value: &MetaValue) -> usize {
     key.len()
         .saturating_add(value.to_json().to_string().len())
         .saturating_add(4)
-}
-
-type Refused = (String, bool);
-
-fn check(key: &str, value: &MetaValue, policy: &MetaPolicy) -> Result<(), Refused> {
-    let allowed = policy.allow.contains(key);
-    check_name(key, allowed)?;
-    match value {
-        MetaValue::Map(values) => {
-            if values.len() > MAX_LIST {
-                return Err((format!("{} keys within", values.len()), false));
-            }
-            for (inner, value) in values {
-                check_name(inner, allowed)?;
-                check_flat(value, allowed)?;
-            }
-            Ok(())
-        }
-        _ => check_flat(value, allowed),
-    }
-}
-
-fn check_flat(value: &MetaValue, allowed: bool) -> Result<(), Refused> {
-    match value {
-        MetaValue::List(values) => {
-            if values.len() > MAX_LIST {
-                return Err((format!("a list of {}", values.len()), false));
-            }
-            values
-                .iter()
-                .try_for_each(|value| check_scalar(value, allowed))
-        }
-        _ => check_scalar(value, allowed),
-    }
-}
-
-fn check_scalar(value: &MetaValue, allowed: bool) -> Result<(), Refused> {
-    match value {
-        MetaValue::Text(text) => {
-            let max = if allowed {
-                MAX_ALLOWED_CHARS
-            } else {
-                MAX_TEXT_CHARS
-            };
-            let count = text.chars().count();
-            if looks_like_a_secret(text) {
-                Err(("a text that looks like a secret".to_owned(), false))
-            } else if count > max {
-                Err((format!("a text of {count} characters"), !allowed))
-            } else {
-                Ok(())
-            }
-        }
-        MetaValue::List(_) => Err(("a list within a list".to_owned(), false)),
-        MetaValue::Map(_) => Err(("keys more than two levels deep".to_owned(), false)),
-        MetaValue::Null | MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) => Ok(()),
-    }
-}
-
-fn check_name(key: &str, allowed: bool) -> Result<(), Refused> {
-    let words = words_of(key);
-    let joined: String = words.concat();
-    let is_measure = words
-        .last()
-        .is_some_and(|word| MEASURE_WORDS.contains(&word.as_str()));
-    let names_token = words.iter().any(|word| word == "token");
-    if names_token || SECRET_WORDS.iter().any(|secret| joined.contains(secret)) {
-        return Err(("a name that stands for a secret".to_owned(), false));
-    }
-    let names_content = words
-        .iter()
-        .any(|word| CONTENT_WORDS.contains(&word.as_str()));
-    if names_content && !is_measure && !allowed {
-        return Err(("a name that stands for content".to_owned(), true));
-    }
-    Ok(())
-}
-
-/// The words of a key in snake, kebab, dotted or camel case, in lower case.
-fn words_of(key: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut before_was_lower = false;
-    for c in key.chars() {
-        let starts_word = !c.is_alphanumeric() || (c.is_uppercase() && before_was_lower);
-        if starts_word && words.last().is_some_and(|word| !word.is_empty()) {
-            words.push(String::new());
-        }
-        if c.is_alphanumeric()
-            && let Some(word) = words.last_mut()
-        {
-            word.extend(c.to_lowercase());
-        }
-        before_was_lower = c.is_lowercase();
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-fn looks_like_a_secret(text: &str) -> bool {
-    let starts = |word: &str| {
-        SECRET_PREFIXES
-            .iter()
-            .any(|prefix| word.starts_with(prefix) && word.len() >= prefix.len().saturating_add(8))
-    };
-    let has_password_in_url = text.split("://").skip(1).any(|rest| {
-        rest.split(['/', '?', '#'])
-            .next()
-            .is_some_and(|host| host.contains('@'))
-    });
-    has_password_in_url
-        || starts(text)
-        || text
-            .split([' ', '\t', '\n', '"', '\'', '=', ':', ','])
-            .any(starts)
 }
 
 fn scrub_controls(value: &mut MetaValue) {
@@ -561,6 +379,19 @@ mod tests {
             refusal.contains("privacy.meta.allow = [\"answer\"]"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn foreign_json_passes_the_rules() {
+        let text = r#"{"ü":"ä","n":1.5,"prompt":"MARKER","tags":["a"],"auth_token":"MARKER"}"#;
+        let shown = Meta::from_foreign_json(text, &MetaPolicy::default()).to_json_text();
+        assert!(
+            shown.contains(r#""ü":"ä""#) && !shown.contains("MARKER"),
+            "{shown}"
+        );
+        for text in ["[1]", "nonsense", "", "null"] {
+            assert!(Meta::from_foreign_json(text, &MetaPolicy::default()).is_empty());
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Ack {
     pub unchanged: u64,
     /// Records beyond the dedup horizon or too far ahead; kept by the store in `rejected`.
     pub expired: u64,
+    /// Records of a stored call that a store without the right to change rows left out; the first stands.
+    pub revision_not_applied: u64,
 }
 
 /// What the shipper should do about a batch that was not acknowledged.

@@ -3,14 +3,14 @@
 //! A POSIX record lock (`fcntl`): the kernel frees it at the owner's death, across pid namespaces, and
 //! a forked child does not inherit it, as it would a `flock`. Such a lock does not exclude within one
 //! process and falls with *any* descriptor of its file, so a list of the process keeps each file open
-//! once. The list is never waited for long: a child forked while another thread held it would wait
-//! for ever.
+//! once. A forked child never waits for the list long: another thread of its parent may have held it at
+//! the fork, for ever.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 /// Which files this process has open, by the id of the process that opened them: a forked child
 /// inherits the list and none of the locks.
@@ -74,12 +74,18 @@ impl Drop for Lease {
 }
 
 fn held() -> io::Result<MutexGuard<'static, BTreeMap<PathBuf, u32>>> {
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    let first = *FIRST.get_or_init(std::process::id);
     for _ in 0..10_000 {
         match HELD.try_lock() {
             Ok(held) => return Ok(held),
             Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
         }
+    }
+    if std::process::id() == first {
+        // No fork: the holder only had no time to run on a busy machine.
+        return Ok(HELD.lock().unwrap_or_else(PoisonError::into_inner));
     }
     Err(io::Error::new(
         io::ErrorKind::WouldBlock,

@@ -264,7 +264,7 @@ impl FlightBuffer {
             let fixed = (scope, opening.layer.code(), 0);
             write_opening(slot, self.key, id, opened_ns, fixed, &[]);
         } else {
-            let tape = self.opening_text(&placer, opening);
+            let tape = self.opening_text(&placer, slot, opening);
             let marks = if tape.is_short() { slot::MARK_CUT } else { 0 };
             let fixed = (scope, opening.layer.code(), marks);
             write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
@@ -278,17 +278,22 @@ impl FlightBuffer {
     fn opening_text<F: Fields>(
         &self,
         placer: &Placer<'_>,
+        slot: &Slot,
         opening: &Opening<'_, F>,
     ) -> Tape<OPENING_TEXT> {
         let mut tape = Tape::new(OPENING_TEXT);
-        for (field, name) in [
-            (Field::Caller, opening.caller),
-            (Field::Provider, opening.provider),
-            (Field::ModelRequested, opening.model_requested),
-            (Field::CallSite, opening.call_site),
+        // What the slot says decides: asked again, the table may have a place for a name that found it
+        // locked before.
+        let names = |at: usize| slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
+        let (who, what) = (names(slot::WHO), names(slot::WHAT));
+        for (field, name, place) in [
+            (Field::Caller, opening.caller, who as u32),
+            (Field::Provider, opening.provider, (who >> 32) as u32),
+            (Field::ModelRequested, opening.model_requested, what as u32),
+            (Field::CallSite, opening.call_site, (what >> 32) as u32),
         ] {
             if let Name::Text(text) = name
-                && placer.of_field(field.tag(), text).is_none()
+                && place == 0
             {
                 tape.put_text(field.tag(), text);
             }

@@ -61,8 +61,8 @@ impl Parse for Arguments {
 ///
 /// `caller`, `provider` and `model` are expressions that may use the function's arguments. A `Result`'s
 /// `Err` is an error, an async call that is dropped midway is `cancelled`, and usage is read from the
-/// returned value (the `Ok` one) where its type implements `callmeter::ReportsUsage`. The value goes
-/// through untouched.
+/// returned value (the `Ok` one) where its type implements `callmeter::ReportsUsage`; of a generic type
+/// where a bound of the function says so. The value goes through untouched.
 ///
 /// ```text
 /// #[callmeter::logged(caller = "sales_copy", provider = "ollama", model = model)]

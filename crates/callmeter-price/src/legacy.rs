@@ -4,7 +4,9 @@
 //! Floats, a zero for unknown models and rounding to six decimals belong to this book alone: its model
 //! computed `round((in · a + out · b) / 1e6, 6)` in doubles, and so does it.
 
-use callmeter_core::{CallRecord, Cost, CostSource, Flags, PicoUsd, PriceMatch, UnpricedReason};
+use callmeter_core::{
+    CallRecord, Cost, CostSource, Flags, Layer, PicoUsd, PriceMatch, UnpricedReason,
+};
 
 use crate::pricing::Priced;
 
@@ -71,6 +73,11 @@ pub(crate) fn price(record: &CallRecord) -> Priced {
     *cost = Cost::default();
     (cost.cost, cost.computed_cost) = (amount, amount);
     cost.cost_source = Some(CostSource::Book);
+    // A row that was imported keeps the figure that reports have shown, whatever its table said then.
+    if record.layer == Layer::Import && record.reported_cost.is_some() {
+        cost.cost = record.reported_cost;
+        priced.is_unknown_to_legacy = false;
+    }
     cost.price_id = Some(format!("legacy/{model}"));
     cost.price_match = Some(how);
     priced

@@ -19,10 +19,12 @@ pub enum StoreError {
     #[error("{} is no callmeter store", .0.display())]
     NotAStore(PathBuf),
     /// A newer callmeter wrote it and forbids this one to use it.
-    #[error("{} has format {format}, which needs a newer callmeter; this one knows format {known}", path.display())]
+    #[error(
+        "{store} has format {format}, which needs a newer callmeter; this one knows format {known}"
+    )]
     NewerFormat {
-        /// The file.
-        path: PathBuf,
+        /// The store, without a password.
+        store: String,
         /// Its format.
         format: i64,
         /// The newest format that this build knows.
@@ -70,6 +72,9 @@ pub enum StoreError {
         /// The feature.
         feature: &'static str,
     },
+    /// A table `ai_calls` cannot be used.
+    #[error(transparent)]
+    Legacy(#[from] crate::LegacyError),
     /// SQLite failed.
     #[error("{}", sqlite_message(.0))]
     Sqlite(#[from] rusqlite::Error),
@@ -104,6 +109,7 @@ impl StoreError {
             },
             Self::File { .. } => Some("check the path and its rights"),
             Self::Server(error) => error.hint(),
+            Self::Legacy(error) => error.hint(),
             Self::NoSchema { .. } => Some(
                 "run `callmeter migrate` against it, as a role that may create tables; calls wait in the spool",
             ),
@@ -114,7 +120,7 @@ impl StoreError {
         }
     }
 
-    fn sink_kind(&self) -> SinkErrorKind {
+    pub(crate) fn sink_kind(&self) -> SinkErrorKind {
         use rusqlite::ErrorCode as Code;
         match self {
             Self::Overflow => SinkErrorKind::Reject,
@@ -125,6 +131,7 @@ impl StoreError {
             | Self::NoSchema { .. }
             | Self::NotBuilt { .. } => SinkErrorKind::Fatal,
             Self::Server(error) => error.kind(),
+            Self::Legacy(error) => error.kind(),
             Self::NotFound(_) | Self::Row(_) | Self::File { .. } => SinkErrorKind::Retry,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => SinkErrorKind::Busy,

@@ -51,7 +51,26 @@ impl Histogram {
         self.add_bucket(Self::bucket(duration_us), count);
     }
 
-    fn add_bucket(&mut self, bucket: u16, count: i64) {
+    /// The least duration in microseconds of each bucket up to that of `longest_us`.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn bounds_us(longest_us: u64) -> Vec<u64> {
+        let first_of = |bucket: u16| {
+            let (mut below, mut at) = (0_u64, longest_us);
+            while at.saturating_sub(below) > 1 {
+                let middle = below.midpoint(at);
+                if Self::bucket(middle) >= bucket {
+                    at = middle;
+                } else {
+                    below = middle;
+                }
+            }
+            at
+        };
+        (0..=Self::bucket(longest_us)).map(first_of).collect()
+    }
+
+    /// Adds `count` durations of a bucket.
+    pub(crate) fn add_bucket(&mut self, bucket: u16, count: i64) {
         match self.0.binary_search_by_key(&bucket, |(known, _)| *known) {
             Err(at) => self.0.insert(at, (bucket, count)),
             Ok(at) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use callmeter_core::{Billing, CallId, Status, Timestamp, UsdTotal};
 
-use crate::Histogram;
+use crate::{BookRevision, Histogram};
 
 /// Which calls are meant. An empty filter means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -255,6 +255,26 @@ pub struct Unpriced {
     pub reason: String,
     /// How many calls.
     pub calls: u64,
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreFacts {
+    /// The version of its schema.
+    pub format: i64,
+    /// The zone of its accounting days.
+    pub accounting_zone: String,
+    /// The price book in force.
+    pub book: BookRevision,
+    /// How many calls it ever counted: raw rows that were removed for their age are in the rollups still.
+    pub calls: u64,
+    /// When its newest call started.
+    pub newest: Option<Timestamp>,
+    /// How many records it refused.
+    pub rejected: u64,
+    /// Its size in bytes: of the file without the write-ahead log, or of its tables and indexes.
+    pub size_bytes: u64,
 }
 
 /// The word of a billing kind in a report.

@@ -1,10 +1,11 @@
 //! What callmeter's tests share. For development only.
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
-//! clock that stands still ([`clock`]), a child forked without exec ([`fork`]), an allocator that counts
-//! ([`allocations`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its connections ([`chaos`]),
-//! and the fixed look-alikes of secrets and content that privacy tests search for ([`markers`]). A suite
-//! that several crates must pass lives here, so that its test names stand once.
+//! clock that stands still ([`clock`]), an allocator that counts ([`allocations`]), a child forked without
+//! exec ([`fork`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its connections ([`chaos`]),
+//! what every store promises ([`store`]), and the fixed look-alikes of secrets and content that privacy
+//! tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
+//! names stand once.
 
 pub mod allocations;
 #[cfg(unix)]
@@ -17,3 +18,4 @@ pub mod markers;
 pub mod postgres;
 pub mod records;
 pub mod sink;
+pub mod store;

@@ -113,7 +113,13 @@ impl Stage {
             Self::Unknown => return true,
             _ => {}
         }
-        for step in bytes.chunks(STEP) {
+        // On a fault brotli drops what it has not handed on: byte by byte that is the same whatever the cut.
+        let step = if matches!(self, Self::Brotli(_)) {
+            1
+        } else {
+            STEP
+        };
+        for step in bytes.chunks(step) {
             let written = match self {
                 Self::Gzip(gzip) => through(&mut **gzip, step, take, MultiGzDecoder::get_mut),
                 Self::Deflate(deflate) => deflate.feed(step, take),
@@ -200,7 +206,16 @@ fn through<W: Write>(
     piece: fn(&mut W) -> &mut Piece,
 ) -> io::Result<()> {
     while !step.is_empty() {
-        let written = decoder.write(step)?;
+        let written = match decoder.write(step) {
+            Ok(written) => written,
+            Err(error) => {
+                // What came out before the fault is still held back: the next write hands it on, so that
+                // it does not depend on how the bytes were cut.
+                let _ = decoder.write(&[]);
+                piece(decoder).drain(take);
+                return Err(error);
+            }
+        };
         piece(decoder).drain(take);
         if written == 0 {
             // The coding ended before the bytes did.

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) is_shipping: bool,
     /// Whether the store has failed ten times in a row.
     pub(crate) is_degraded: bool,
+    /// Records that a store without the right to change rows left out.
+    pub(crate) revision_not_applied: u64,
     /// Why the store or the spool last failed, scrubbed.
     pub(crate) last_error: Option<String>,
     /// Counts what the shipper got acknowledged; a waiting flush looks again when it changes.

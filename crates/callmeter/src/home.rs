@@ -57,6 +57,16 @@ impl Home {
         self.path.join("store.sqlite")
     }
 
+    /// Whether the group of its directory shares it.
+    pub fn is_shared(&self) -> bool {
+        self.rights == Rights::Group
+    }
+
+    /// The network file system that it lies on, by its name, if it does: its spools are refused there.
+    pub fn network_file_system(&self) -> Option<&'static str> {
+        callmeter_flight::network_file_system(&self.path)
+    }
+
     pub(crate) fn rights(&self) -> Rights {
         self.rights
     }

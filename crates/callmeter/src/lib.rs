@@ -92,6 +92,27 @@ struct Guide;
 #[doc = include_str!("../../../docs/guides/observing.md")]
 struct Observing;
 
+/// What the attribute refuses, with a word about it.
+///
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama")] // no model
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", modle = "m")] // mistyped
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "a", caller = "b", provider = "ollama", model = "m")] // twice
+/// fn ask() {}
+/// ```
+/// ```compile_fail
+/// #[callmeter::logged(caller = "sales_copy", provider = "ollama", model = "m")]
+/// const fn ask() {} // makes no calls
+/// ```
+#[cfg(doctest)]
+struct Refused;
+
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 

@@ -227,6 +227,9 @@ pub struct Stats {
     pub is_shipping: bool,
     /// Whether the store has failed ten times in a row.
     pub is_degraded: bool,
+    /// Records of stored calls that this process shipped and that a store without the right to change rows left
+    /// out: the first record of such a call stands.
+    pub revision_not_applied: u64,
     /// Why spool or store last failed.
     pub last_error: Option<String>,
 }
@@ -314,6 +317,7 @@ impl Callmeter {
             meta_refused: self.recorder.meta_refused.load(Ordering::Relaxed),
             is_shipping: state.is_shipping,
             is_degraded: state.is_degraded,
+            revision_not_applied: state.revision_not_applied,
             last_error: state.last_error,
         }
     }
@@ -391,6 +395,12 @@ impl Callmeter {
         if running.worker.join().is_err() {
             tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
         }
+        // The worker may have needed longer for the spool than the caller gave the store.
+        let state = control.snapshot();
+        let flush = Flush {
+            spooled: flush.spooled || state.flush_spooled >= state.flush_asked,
+            ..flush
+        };
         control.update(|state| state.stop_shipper = true);
         let left = control
             .snapshot()

@@ -14,6 +14,15 @@ use crate::run::{guarded, run_blocking_with, run_with};
 #[derive(Debug)]
 pub struct Probe<'a, T>(pub &'a T);
 
+// Copied out of the last reference, where the method of the least telling implementation is found.
+impl<T> Copy for Probe<'_, T> {}
+
+impl<T> Clone for Probe<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
 fn take_usage<T: ReportsUsage>(call: &mut CallGuard, value: &T) {
     if call.open.is_some()
         && let Some(usage) = guarded(|| value.usage())

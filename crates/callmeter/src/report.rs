@@ -97,10 +97,39 @@ impl ErrorReport {
         self
     }
 
-    /// Adds the provider's code or type of the error, a short name.
+    /// Adds the provider's code or type of the error: a name of letters, digits and `_ - . : / #`, at most
+    /// 64 of them. What is no such name, as a sentence that may quote a prompt, is not kept (promise CM-6).
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.code = Some(code.into()).filter(|code| is_name(code));
         self
+    }
+}
+
+fn is_name(code: &str) -> bool {
+    let is_of_a_name = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':' | b'/' | b'#')
+    };
+    (1..=64).contains(&code.len()) && code.bytes().all(is_of_a_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_a_name_and_a_sentence_is_none() {
+        let code = |text: &str| ErrorReport::new(ErrorKind::Server).code(text).code;
+        for name in [
+            "rate_limit_exceeded",
+            "SQLSTATE:40001",
+            "anthropic.overloaded/529",
+            "1302",
+        ] {
+            assert_eq!(code(name).as_deref(), Some(name));
+        }
+        for text in ["", "no such model: gpt-6", "größe", &"x".repeat(65), "a\nb"] {
+            assert_eq!(code(text), None, "{text}");
+        }
     }
 }

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use callmeter_core::{Clock, Sink, SinkError, SinkErrorKind};
+use callmeter_core::{Clock, SinkError, SinkErrorKind};
 use callmeter_price::{Book, ProviderKinds};
-use callmeter_store::{SqliteOptions, SqliteStore, StoreError, StoreUrl};
+use callmeter_store::{StoreOptions, StoreUrl, open_sink};
 
 use crate::home::Home;
 use crate::settings::Settings;
@@ -37,6 +37,26 @@ impl Settings {
             Err(_) => url,
         }
     }
+
+    /// What a store is made with, by these settings.
+    ///
+    /// # Errors
+    /// When the price book that they name cannot be read.
+    pub fn store_options(&self) -> Result<StoreOptions, SinkError> {
+        let mut options = StoreOptions::default();
+        options
+            .accounting_zone
+            .clone_from(&self.store.accounting_zone);
+        options.raw_days = self.store.raw_days;
+        options.group_access = self.spool.group_access;
+        options.book = book_of(&self.prices.book)?;
+        options.providers = ProviderKinds::new(self.providers.clone());
+        options.layout = self.store.layout;
+        options
+            .time_column
+            .clone_from(&self.store.legacy_time_column);
+        Ok(options)
+    }
 }
 
 /// The way to open the store of the settings.
@@ -55,33 +75,9 @@ pub(crate) fn of_settings(settings: &Settings, home: &Home, clock: Arc<dyn Clock
                 .with_hint("check the rights of CALLMETER_HOME")
             })?;
         }
-        let options = options_of(&settings)?;
-        let Some(path) = url.path() else {
-            return Err(not_built(&url).into());
-        };
-        let store = SqliteStore::open(path, options, Arc::clone(&clock))?;
-        Ok(Box::new(store) as Box<dyn Sink>)
+        let options = settings.store_options()?;
+        Ok(open_sink(&url, options, Arc::clone(&clock))?)
     })
-}
-
-/// A store of a kind that this build leaves out.
-fn not_built(url: &StoreUrl) -> StoreError {
-    StoreError::NotBuilt {
-        store: url.to_string(),
-        feature: "postgres",
-    }
-}
-
-fn options_of(settings: &Settings) -> Result<SqliteOptions, SinkError> {
-    let mut options = SqliteOptions::default();
-    options
-        .accounting_zone
-        .clone_from(&settings.store.accounting_zone);
-    options.raw_days = settings.store.raw_days;
-    options.group_access = settings.spool.group_access;
-    options.book = book_of(&settings.prices.book)?;
-    options.providers = ProviderKinds::new(settings.providers.clone());
-    Ok(options)
 }
 
 fn book_of(name: &str) -> Result<Arc<Book>, SinkError> {

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
@@ -164,8 +164,11 @@ fn look_up<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
     Some(action(&station))
 }
 
-/// Locks, unless a thread that a fork did not take along holds the lock for ever.
+/// Locks, unless this is a forked child: there a thread that the fork did not take along may hold the lock for
+/// ever. No holder does I/O, so that nobody waits long.
 pub(crate) fn lock_unless_stuck<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    let first = *FIRST.get_or_init(std::process::id);
     for _ in 0..10_000 {
         match mutex.try_lock() {
             Ok(guard) => return Some(guard),
@@ -173,7 +176,8 @@ pub(crate) fn lock_unless_stuck<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
         }
     }
-    None
+    // On a busy machine the holder may not have run in between.
+    (std::process::id() == first).then(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Fields for Scope {

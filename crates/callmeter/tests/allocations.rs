@@ -7,7 +7,7 @@
 mod support;
 
 use callmeter::{Callmeter, ErrorReport, Operation};
-use callmeter_testkit::allocations::{Counting, count};
+use callmeter_testkit::allocations::{Counting, measured};
 
 use crate::support::Place;
 
@@ -19,11 +19,8 @@ fn allocations(callmeter: &Callmeter, call: impl Fn(&Callmeter)) -> u64 {
     for _ in 0..20 {
         call(callmeter);
     }
-    let before = count();
-    for _ in 0..100 {
-        call(callmeter);
-    }
-    count() - before
+    let ((), measure) = measured(|| (0..100).for_each(|_| call(callmeter)));
+    measure.allocations
 }
 
 #[test]

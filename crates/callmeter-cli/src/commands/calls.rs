@@ -12,6 +12,10 @@ use crate::print;
 
 /// The part of an id that tells its moment to a quarter of a microsecond; `show` takes it for the whole.
 const SHORT_ID: usize = 18;
+/// The part that tells its millisecond, for a narrow terminal; `show` takes it as well.
+const SHORTER_ID: usize = 13;
+/// From this width on a terminal has room for the longer part.
+const WIDE: usize = 120;
 /// How many calls are read at a time.
 const PAGE: usize = 500;
 
@@ -69,6 +73,8 @@ fn row_of(call: &StoredCall) -> Vec<String> {
     let record = &call.record;
     let tokens = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), print::short_count);
     let id = record.call_id.to_string();
+    let is_narrow = print::terminal_width().is_some_and(|width| width < WIDE);
+    let length = if is_narrow { SHORTER_ID } else { SHORT_ID };
     let started = record.started_at().to_string();
     let cost = call.cost.cost.map_or_else(
         || "unpriced".to_owned(),
@@ -92,6 +98,6 @@ fn row_of(call: &StoredCall) -> Vec<String> {
             .duration_us
             .map_or_else(|| "–".to_owned(), print::duration_us),
         cost,
-        id.get(..SHORT_ID).unwrap_or(&id).to_owned(),
+        id.get(..length).unwrap_or(&id).to_owned(),
     ]
 }

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use callmeter::Switch;
+use callmeter::{Home, HomeStanding, Switch};
 use callmeter_core::DropReason;
 use callmeter_flight::{FlightBuffer, Options};
 use callmeter_store::StoreError;
@@ -122,14 +122,15 @@ fn look_at_home(context: &Context, findings: &mut Findings) {
     let path = home.path().display();
     match std::fs::metadata(home.path()) {
         Ok(metadata) if metadata.is_dir() => {
-            let is_open = is_open_to_others(&metadata);
+            let is_open = is_open_to_others(home, &metadata);
             if is_open {
                 findings.add(
                     "home",
                     Verdict::Trouble,
                     format!("{path} is open to other users"),
                 );
-                findings.hint(format!("chmod 700 {path}"));
+                let mode = if home.is_shared() { "2770" } else { "700" };
+                findings.hint(format!("chmod {mode} {path}"));
             } else {
                 findings.add("home", Verdict::Fine, path.to_string());
             }
@@ -170,23 +171,21 @@ fn look_at_home(context: &Context, findings: &mut Findings) {
         }
     };
     let calls = standing.conservation;
+    if let Some(kind) = home.network_file_system() {
+        let says = format!("{path} lies on {kind}: spools are refused there, calls wait in memory");
+        findings.add("spools", Verdict::Trouble, says);
+        findings.hint("name a home on a local disk in CALLMETER_HOME");
+    }
     findings.add(
         "spools",
         Verdict::Fine,
         format!(
-            "{} with {} calls on their way",
-            standing.spools,
-            print::count(calls.spooled)
+            "{} with {} on their way",
+            print::plural(standing.spools, "spool"),
+            print::calls(calls.spooled)
         ),
     );
-    for (spool, why) in &standing.unreadable {
-        findings.add(
-            "spool",
-            Verdict::Trouble,
-            format!("{} cannot be read: {why}", spool.display()),
-        );
-        findings.hint("it is left as it is; a newer callmeter may read it");
-    }
+    look_at_files(&standing, findings);
     for reason in DropReason::ALL {
         let count = calls.dropped_for(*reason);
         if count > 0 {
@@ -267,18 +266,54 @@ fn look_at_flight(context: &Context, findings: &mut Findings) {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+fn is_open_to_others(home: &Home, metadata: &std::fs::Metadata) -> bool {
+    let others = if home.is_shared() { 0o007 } else { 0o077 };
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & others != 0
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &std::fs::Metadata) -> bool {
+fn is_open_to_others(_: &Home, _: &std::fs::Metadata) -> bool {
     false
+}
+
+/// Files that are not what they should be, and processes that died and were not adopted yet.
+fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
+    for (path, why) in &standing.unreadable {
+        let what = if path.extension().is_some_and(|ending| ending == "flight") {
+            "flight"
+        } else {
+            "spool"
+        };
+        let says = if why.contains(&*path.to_string_lossy()) {
+            why.clone()
+        } else {
+            format!("{} cannot be read: {why}", path.display())
+        };
+        findings.add(what, Verdict::Trouble, says);
+        findings.hint("it is left as it is; a newer callmeter may read it");
+    }
+    for path in &standing.set_aside {
+        let says = format!("{} was damaged and is set aside", path.display());
+        findings.add("damaged", Verdict::Trouble, says);
+        findings.hint("what is in it was not stored; remove it when nobody needs it any more");
+    }
+    let dead = standing
+        .processes
+        .iter()
+        .filter(|process| !process.is_alive);
+    let (count, calls) = dead.fold((0_u64, 0_u64), |(count, calls), process| {
+        (count + 1, calls + process.buffered + process.in_flight)
+    });
+    if count > 0 {
+        let says = format!("{count} died with {} not adopted yet", print::calls(calls));
+        findings.add("processes", Verdict::Note, says);
+        findings.hint("the next process of this home, or callmeter ship, adopts them");
+    }
 }
 
 fn look_at_store(context: &Context, findings: &mut Findings) {
     let url = &context.url;
-    let facts = match context.existing_store().and_then(|store| store.facts()) {
+    let facts = match context.existing_store().and_then(|mut store| store.facts()) {
         Ok(facts) => facts,
         Err(StoreError::NotFound(_)) => {
             findings.add(
@@ -307,6 +342,12 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         facts.book.name, facts.book.version, facts.book.number
     );
     findings.add("prices", Verdict::Fine, book);
+    #[cfg(feature = "postgres")]
+    if context.settings.store.layout == callmeter_store::StoreLayout::AiCalls {
+        look_at_table(context, findings);
+    } else {
+        look_at_partitions(context, findings);
+    }
     let wanted = &context.settings.store.accounting_zone;
     if *wanted != facts.accounting_zone {
         let says = format!(
@@ -324,6 +365,62 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         findings.add("expired", Verdict::Note, says);
         findings
             .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
+    }
+}
+
+/// Whether the table `ai_calls` can be written: reading it asks for less.
+#[cfg(feature = "postgres")]
+fn look_at_table(context: &Context, findings: &mut Findings) {
+    match crate::commands::adopt::check(context) {
+        None => {}
+        Some(Ok(notes)) => {
+            findings.add(
+                "table",
+                Verdict::Fine,
+                "ai_calls can be written as it is".to_owned(),
+            );
+            for note in notes {
+                findings.add("table", Verdict::Note, note);
+            }
+        }
+        Some(Err(error)) => {
+            findings.add("table", Verdict::Trouble, error.to_string());
+            if let Some(hint) = error.hint() {
+                findings.hint(hint);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn look_at_partitions(context: &Context, findings: &mut Findings) {
+    use crate::commands::migrate::FEW_MONTHS;
+    let clock = std::sync::Arc::new(callmeter_core::SystemClock);
+    let Some(url) = context.url.postgres() else {
+        return;
+    };
+    let schema = callmeter_store::PostgresSchema::new(url, clock);
+    let status = match schema.and_then(|mut schema| schema.status()) {
+        Ok(status) => status,
+        Err(error) => {
+            findings.add("months", Verdict::Trouble, error.to_string());
+            return;
+        }
+    };
+    let is_short = status.months_ahead < FEW_MONTHS || status.rows_in_default > 0;
+    let verdict = if is_short {
+        Verdict::Trouble
+    } else {
+        Verdict::Fine
+    };
+    let says = format!(
+        "partitions for {} months from now on, {} rows in none",
+        status.months_ahead,
+        print::count(status.rows_in_default)
+    );
+    findings.add("months", verdict, says);
+    if is_short {
+        findings.hint("run `callmeter migrate`");
     }
 }
 

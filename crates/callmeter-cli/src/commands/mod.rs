@@ -1,9 +1,13 @@
 //! The commands, one file each.
 
+#[cfg(feature = "postgres")]
+pub(crate) mod adopt;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
+#[cfg(feature = "postgres")]
+pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod report;
 pub(crate) mod ship;
@@ -46,6 +50,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Top(args) => top::run(&context, &args),
         Command::On(args) => switch::on(&context, &args),
         Command::Off(args) => switch::off(&context, &args),
+        #[cfg(feature = "postgres")]
+        Command::Migrate { command } => migrate::run(&context, command.as_ref()),
+        #[cfg(not(feature = "postgres"))]
+        Command::Migrate { .. } => Err(callmeter_store::StoreError::NotBuilt {
+            store: "`callmeter migrate`".to_owned(),
+            feature: "postgres",
+        }
+        .into()),
         _ => status::run(&context),
     }
 }

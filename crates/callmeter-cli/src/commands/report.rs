@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use callmeter_store::{
-    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, SqliteReader, Totals,
+    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, StoreReader, Totals,
     Unpriced,
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Report {
 
 pub(crate) fn make(
     context: &Context,
-    store: &mut SqliteReader,
+    store: &mut StoreReader,
     args: &ReportArgs,
 ) -> anyhow::Result<Report> {
     let zone = match &args.timezone {
@@ -130,7 +130,7 @@ impl Report {
 
     pub(crate) fn text(&self, context: &Context) -> anyhow::Result<String> {
         let mut text = format!(
-            "{}  zone {}\nstore {}  prices {}\n\n",
+            "{}, days of {}\nstore   {}\nprices  {}\n\n",
             print::bold(&self.range(), context.color),
             self.zone,
             context.url,
@@ -210,7 +210,7 @@ impl Report {
 
     fn unpriced_lines(&self) -> String {
         if self.totals.unpriced == 0 {
-            return "unpriced 0 calls\n".to_owned();
+            return "unpriced none: every call has a price\n".to_owned();
         }
         let mut text = format!(
             "unpriced {}, in no cost above (*)\n",
@@ -308,6 +308,11 @@ fn figures(totals: &Totals) -> impl Iterator<Item = String> {
             .percentile_us(per_mille)
             .map_or_else(|| "–".to_owned(), print::duration_us)
     };
+    // Where no call reported usage there is no figure, not a zero (promise CM-7).
+    let tokens = |sum| match totals.with_usage {
+        0 => "–".to_owned(),
+        _ => print::short_count(sum),
+    };
     let mut cost = totals.cost.to_short();
     if totals.unpriced == totals.calls && totals.calls > 0 {
         cost = "unpriced".to_owned();
@@ -317,8 +322,8 @@ fn figures(totals: &Totals) -> impl Iterator<Item = String> {
     [
         print::count(totals.calls),
         print::per_mille(totals.error_per_mille()),
-        print::short_count(totals.input_tokens),
-        print::short_count(totals.output_tokens),
+        tokens(totals.input_tokens),
+        tokens(totals.output_tokens),
         percentile(500),
         percentile(950),
         cost,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use callmeter_core::CallId;
-use callmeter_store::StoredCall;
+use callmeter_store::{CallsQuery, Filter, StoredCall};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -13,9 +13,10 @@ pub(crate) fn run(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let mut store = context.existing_store()?;
     let found = match id.parse::<CallId>() {
         Ok(id) => store.find(id)?.into_iter().collect(),
-        Err(_) => match moment_of(id) {
-            Some(hi) => store.find_by_moment(hi)?,
-            None => Vec::new(),
+        Err(_) => match (moment_of(id), millisecond_of(id)) {
+            (Some(hi), _) => store.find_by_moment(hi)?,
+            (None, Some(millisecond)) => store.calls(&millisecond)?,
+            (None, None) => Vec::new(),
         },
     };
     let found = if found.is_empty() {
@@ -38,6 +39,22 @@ pub(crate) fn run(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The calls of the millisecond that the beginning of an id tells, as `callmeter calls` prints it on a
+/// narrow terminal.
+fn millisecond_of(id: &str) -> Option<CallsQuery> {
+    let first: CallId = format!("{id}-7000-8000-000000000000").parse().ok()?;
+    let since = first.started_at();
+    Some(CallsQuery {
+        filter: Filter {
+            since: Some(since),
+            until: Some(since.saturating_add_micros(1_000)),
+            ..Filter::default()
+        },
+        before: None,
+        limit: 100,
+    })
 }
 
 /// The time half of an id of which only that half is given, as `callmeter calls` prints it.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use callmeter::Switch;
 use callmeter_core::Conservation;
-use callmeter_store::{Filter, SqliteReader, Totals};
+use callmeter_store::{Filter, StoreError, StoreFacts, Totals};
 
 use crate::commands::switch;
 use crate::context::Context;
@@ -12,12 +12,14 @@ use crate::print;
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let standing = context.home.standing()?;
-    let mut store = context.store()?;
-    let today = match &mut store {
-        Some(store) => today(store, context)?,
-        None => Totals::default(),
+    // A server that is away hides nothing of what waits for it here.
+    let (looked, away) = match look(context) {
+        Ok(looked) => (looked, None),
+        Err(error @ (StoreError::Server(_) | StoreError::NoSchema { .. })) => (None, Some(error)),
+        Err(error) => return Err(error.into()),
     };
-    let facts = store.as_ref().map(SqliteReader::facts).transpose()?;
+    let (facts, today) = looked.unzip();
+    let today = today.unwrap_or_default();
     let calls = &standing.conservation;
     let off = match context.home.switch(context.now) {
         Ok(Switch::On) => None,
@@ -26,11 +28,13 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     };
     if context.json {
         let newest = facts.as_ref().and_then(|facts| facts.newest);
-        let object = serde_json::json!({
+        #[cfg_attr(not(feature = "postgres"), allow(unused_mut))]
+        let mut object = serde_json::json!({
             "v": 1,
             "home": context.home.path().display().to_string(),
             "store": context.url.to_string(),
             "store_exists": facts.is_some(),
+            "store_error": away.as_ref().map(ToString::to_string),
             "calls": facts.as_ref().map_or(0, |facts| facts.calls),
             "newest": newest.map(|at| at.to_string()),
             "today": { "calls": today.calls, "cost_usd": today.cost.to_string(), "unpriced": today.unpriced },
@@ -38,6 +42,16 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             "complete": complete_json(calls),
             "unreadable_spools": standing.unreadable.len(),
         });
+        #[cfg(feature = "postgres")]
+        if let Some(adoption) = super::adopt::standing(context) {
+            object["adoption"] = serde_json::json!({
+                "table": adoption.table,
+                "begun": adoption.is_begun,
+                "finished": adoption.is_finished,
+                "adopted": adoption.adopted,
+                "waiting": adoption.waiting,
+            });
+        }
         print::out(&format!("{object}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -48,6 +62,11 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     );
     let mut line = |name: &str, value: String| text.push_str(&format!("{name:<9} {value}\n"));
     match &facts {
+        None if away.is_some() => {
+            let why = away.as_ref().map(ToString::to_string).unwrap_or_default();
+            line("store", context.url.to_string());
+            line("", why);
+        }
         None => line("store", format!("{} (not made yet)", context.url)),
         Some(facts) => {
             line(
@@ -83,6 +102,10 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    #[cfg(feature = "postgres")]
+    if let Some(adoption) = super::adopt::standing(context) {
+        line("adoption", super::adopt::shown(&adoption));
+    }
     line("home", context.home.path().display().to_string());
     if let Some(off) = off {
         line("switch", off);
@@ -90,14 +113,17 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     line(
         "pending",
         format!(
-            "{} in {} spools, {} rejected, {} dropped",
-            print::count(calls.spooled + calls.buffered),
-            standing.spools,
+            "{} in {}, {} rejected, {} dropped",
+            print::calls(calls.spooled + calls.buffered),
+            print::plural(standing.spools, "spool"),
             print::count(calls.rejected),
             print::count(calls.dropped_total())
         ),
     );
-    let next = if !standing.unreadable.is_empty() || calls.dropped_total() + calls.rejected > 0 {
+    let hint = away.as_ref().map(|error| error.hint().unwrap_or_default());
+    let next = if let Some(hint) = hint {
+        hint.to_owned()
+    } else if !standing.unreadable.is_empty() || calls.dropped_total() + calls.rejected > 0 {
         "callmeter doctor".to_owned()
     } else if facts.as_ref().is_none_or(|facts| facts.calls == 0) {
         FIRST_ROW.to_owned()
@@ -111,7 +137,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const FIRST_ROW: &str = "wrap a call in a guard, `callmeter::call(\"caller\", \"provider\", \"model\")`; or see `callmeter demo`";
+const FIRST_ROW: &str = "`callmeter demo`, or in your code a guard: callmeter::call(\"caller\", \"provider\", \"model\")";
 
 /// Says how the first row comes, where a table would be empty.
 pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
@@ -119,19 +145,24 @@ pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print::out(&format!(
-        "no calls yet: {} was not made so far\nnext: {FIRST_ROW}\n",
+        "no calls yet: {} is made with the first one\nnext: {FIRST_ROW}\n",
         context.url
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn today(store: &mut SqliteReader, context: &Context) -> anyhow::Result<Totals> {
+/// What the store says of itself, and of today; nothing when there is none yet.
+fn look(context: &Context) -> Result<Option<(StoreFacts, Totals)>, StoreError> {
+    let Some(mut store) = context.store()? else {
+        return Ok(None);
+    };
     let zone = store.zone();
     let since = Some(zone.day_start(zone.day_of(context.now)));
-    Ok(store.totals(&Filter {
+    let today = store.totals(&Filter {
         since,
         ..Filter::default()
-    })?)
+    })?;
+    Ok(Some((store.facts()?, today)))
 }
 
 /// The equation of promise CM-3 in JSON.

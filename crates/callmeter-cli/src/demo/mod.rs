@@ -2,9 +2,8 @@
 //! killed midway; then a report.
 //!
 //! The demo has a home and a store of its own in the cache directory, made anew each time; it never touches
-//! the user's. The killed process's calls come to light when another process of the home adopts its flight
-//! buffer and its spool: none that it had finished is missing, those in flight are rows with the status
-//! `aborted`. What it had not begun is then made by a second worker, so that every request of the trace was
+//! the user's. The killed process's calls come to light when another process of the home adopts its
+//! spool. What it had not begun is then made by a second worker, so that every request of the trace was
 //! made once.
 
 mod clock;
@@ -22,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_core::SystemClock;
-use callmeter_store::{CallsQuery, Filter, SqliteReader};
+use callmeter_core::{Status, SystemClock};
+use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{DemoArgs, FilterArgs, GlobalArgs, ReportArgs};
@@ -193,11 +192,6 @@ impl Replay {
         };
         let report = report::make(&context, &mut store, &report_args)?;
         let lost = self.killed_finished - self.killed_stored;
-        let in_flight = Filter {
-            status: Some("aborted".to_owned()),
-            ..Filter::default()
-        };
-        let aborted = store.totals(&in_flight)?.calls;
         if context.json {
             let report: serde_json::Value = serde_json::from_str(&report.json(&context)?)?;
             let object = serde_json::json!({
@@ -205,7 +199,7 @@ impl Replay {
                 "requests": args.calls,
                 "home": self.home.display().to_string(),
                 "store": context.url.to_string(),
-                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost, "aborted": aborted },
+                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost },
                 "report": report,
             });
             print::out(&format!("{object}\n"))?;
@@ -218,7 +212,7 @@ impl Replay {
         let text = format!(
             "Replayed {} requests of a recorded workload (Azure LLM inference trace 2023) in {}.{} s,\n\
              through {WORKERS} processes of {} threads each. One was killed with SIGKILL midway: of the {} calls\n\
-             that it had finished, {} came to light, {} missing; {} that it had in flight {} stored as aborted.\n\n{}\n\
+             that it had finished, {} came to light, {lost} {} lost{}.\n\n{}\n\
              Look around:\n  CALLMETER_HOME={home} {exe}\n  CALLMETER_HOME={home} {exe} report --by team,model\n  \
              CALLMETER_HOME={home} {exe} calls --status error --limit 5\n  CALLMETER_HOME={home} {exe} show {}\n",
             print::count(u64::from(args.calls)),
@@ -227,13 +221,12 @@ impl Replay {
             worker::THREADS,
             print::count(self.killed_finished as u64),
             print::count(self.killed_stored as u64),
-            match lost {
-                0 => "none is".to_owned(),
-                1 => "1 is".to_owned(),
-                lost => format!("{lost} are"),
+            if lost == 1 { "was" } else { "were" },
+            match report.totals.of_status(&Status::Aborted) {
+                0 => String::new(),
+                1 => "; 1 that it had in flight is `aborted`".to_owned(),
+                some => format!("; {some} that it had in flight are `aborted`"),
             },
-            print::calls(aborted),
-            if aborted == 1 { "is" } else { "are" },
             report.text(&context)?,
             request_id(0),
         );
@@ -331,7 +324,7 @@ fn drain(shipper: &Callmeter) -> anyhow::Result<()> {
 
 /// The requests of the trace that are in the store.
 fn stored_requests(shipper: &Callmeter) -> anyhow::Result<HashSet<u32>> {
-    let mut store = SqliteReader::open(&shipper.home().default_store())?;
+    let mut store = StoreReader::open(&StoreUrl::sqlite(shipper.home().default_store()))?;
     let mut query = CallsQuery {
         filter: Filter::default(),
         before: None,

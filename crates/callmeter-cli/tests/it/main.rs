@@ -1,11 +1,15 @@
 //! The command as its users meet it: the demo, the figures, the errors.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod ai_calls;
 mod demo;
 mod errors;
 mod filters;
 mod inspect;
 mod looks;
+mod outage;
+mod postgres;
+mod privacy;
 #[cfg(unix)]
 mod running;
 mod ship;

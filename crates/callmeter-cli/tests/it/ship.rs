@@ -128,3 +128,101 @@ fn a_drain_that_runs_out_of_time_exits_with_3_and_says_how_many_are_left() {
     assert_eq!(place.run(&["ship", "--once"]).status.code(), Some(0));
     assert_eq!(stored(&place), 5);
 }
+
+#[test]
+fn shippers_that_are_killed_at_any_moment_lose_nothing_and_double_nothing() {
+    let place = Place::new();
+    for _ in 0..20 {
+        spool(&place, 300);
+    }
+    let mut kills = 0;
+    // Each is killed a little later than the one before, so that every moment of a batch is met.
+    for n in 0..20_u32 {
+        let mut child = place
+            .command(&["ship"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = stored(&place);
+        let mut looks = 0;
+        while looks < n * 4 && stored(&place) == before {
+            looks += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        spool(&place, 10);
+    }
+    assert_eq!(kills, 20);
+    let output = place.run(&["ship", "--once", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stored(&place), 20 * 300 + 20 * 10, "by the sums");
+    let raw = rusqlite::Connection::open(place.store()).unwrap();
+    let rows: i64 = raw
+        .query_row("SELECT count(*) FROM calls", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 20 * 300 + 20 * 10, "by the rows");
+    let standing = Home::at(place.home()).standing().unwrap().conservation;
+    assert!(standing.holds(), "{standing:?}");
+    assert_eq!(standing.acknowledged, 20 * 300 + 20 * 10);
+    assert_eq!(standing.spooled, 0);
+}
+
+#[test]
+fn another_shipper_takes_over_when_the_one_at_work_is_killed() {
+    let place = Place::new();
+    spool(&place, 1);
+    let start = || {
+        place
+            .command(&["ship"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut first = start();
+    while stored(&place) < 1 {
+        std::thread::yield_now();
+    }
+    let mut second = start();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    spool(&place, 1);
+    while stored(&place) < 2 {
+        std::thread::yield_now();
+    }
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
+fn doctor_names_a_damaged_spool_and_what_dead_processes_left() {
+    let place = Place::new();
+    spool(&place, 1);
+    let dir = place.home().join("spool");
+    std::fs::write(
+        dir.join("00000000-0000-7000-8000-000000000000.spool"),
+        "no spool",
+    )
+    .unwrap();
+    assert_eq!(place.run(&["ship", "--once"]).status.code(), Some(0));
+    let home = callmeter_flight::Place::directory(place.home().join("flight"));
+    let options = callmeter_flight::Options::default();
+    let buffer = callmeter_flight::FlightBuffer::create(&home, &options).unwrap();
+    let id = CallId::new(SystemClock.now(), 7);
+    let opening = callmeter_flight::Opening::new(id, Layer::Guard, 0);
+    let _in_flight = buffer.open(&opening).unwrap();
+    drop(buffer);
+    let output = place.run(&["doctor"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(".spool.damaged was damaged and is set aside"),
+        "{said}"
+    );
+    assert!(
+        said.contains("1 died with 1 call not adopted yet"),
+        "{said}"
+    );
+    assert_eq!(place.run(&["ship", "--once"]).status.code(), Some(0));
+    assert_eq!(stored(&place), 2, "the aborted call as well");
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod adoption;
+mod corpus;
 mod corruption;
 mod process;
 mod recording;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use callmeter_core::Field;
-use callmeter_flight::{FlightBuffer, Refused, Value};
+use callmeter_core::{Field, Layer};
+use callmeter_flight::{FlightBuffer, Opening, Place, Refused, Value};
 
 use crate::support::{call, drained, in_file, in_memory, open};
 
@@ -134,4 +134,50 @@ fn a_call_is_recorded_while_the_thread_is_being_taken_down() {
         .join()
         .unwrap();
     assert_eq!(drained(&mut drainer), [7]);
+}
+
+#[test]
+fn names_that_several_threads_bring_at_once_are_on_every_row() {
+    const THREADS: usize = 2;
+    const CALLS: usize = 2_000;
+    let mut options = crate::support::small(4_096);
+    options.names_bytes = 256 << 10;
+    let buffer = Arc::new(FlightBuffer::create(&Place::memory(), &options).unwrap());
+    let mut drainer = buffer.drainer().unwrap();
+    let arrived = AtomicU64::new(0);
+    let names = |n: u64| [n, n + 2_000, n + 4_000].map(|n| format!("name {n}"));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS as u64 {
+            let (buffer, arrived) = (&buffer, &arrived);
+            scope.spawn(move || {
+                for n in 0..CALLS as u64 {
+                    let [caller, provider, model] = names(n);
+                    let id = crate::support::id(thread << 32 | n);
+                    let mut opening = Opening::new(id, Layer::Guard, 1_000);
+                    opening.caller = caller.as_str().into();
+                    opening.provider = provider.as_str().into();
+                    opening.model_requested = model.as_str().into();
+                    // At the same instant, as near as threads come.
+                    arrived.fetch_add(1, Ordering::AcqRel);
+                    let mut looks = 0;
+                    while arrived.load(Ordering::Acquire) < (n + 1) * THREADS as u64 {
+                        looks += 1;
+                        if looks % 100_000 == 0 {
+                            std::thread::yield_now();
+                        }
+                    }
+                    let slot = buffer.open(&opening).unwrap();
+                    let outcome = [(Field::InputTokens, Value::from(n))];
+                    buffer.finish(slot, &outcome).unwrap();
+                }
+            });
+        }
+    });
+    let mut rows = 0;
+    drainer.drain(usize::MAX, |row| {
+        let expected = names(row.usage.input_tokens.unwrap()).map(Some);
+        assert_eq!([row.caller, row.provider, row.model_requested], expected);
+        rows += 1;
+    });
+    assert_eq!(rows, THREADS * CALLS);
 }

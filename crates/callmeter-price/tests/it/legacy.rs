@@ -42,3 +42,15 @@ fn an_unknown_model_is_free_with_a_warning_and_a_free_quota_is_free_without() {
     }
     assert_eq!(price("gpt-nonesuch", 5, 5).cost.cost, Some(PicoUsd::ZERO));
 }
+
+#[test]
+fn an_imported_row_keeps_the_figure_that_it_came_with() {
+    let mut record = CallRecord::new(CallId::new(Timestamp::EPOCH, 1), Layer::Import, 0);
+    record.model = Some("claude-opus-4-7".to_owned());
+    record.usage = Usage::of(1_000, 1_000);
+    record.reported_cost = Some(PicoUsd::from_pico(7));
+    let price = |record: &CallRecord| Book::legacy().price(record, &ProviderKinds::default());
+    assert_eq!(price(&record).cost.cost, Some(PicoUsd::from_pico(7)));
+    record.layer = Layer::Guard;
+    assert_eq!(price(&record).cost.cost, Some("0.09".parse().unwrap()));
+}

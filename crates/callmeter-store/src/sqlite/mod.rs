@@ -15,8 +15,6 @@ mod rollup;
 mod schema;
 mod writer;
 
-pub use self::books::BookRevision;
-pub use self::columns::StoredCall;
-pub use self::reader::{SqliteReader, StoreFacts};
+pub use self::reader::SqliteReader;
 pub use self::schema::FORMAT as SQLITE_FORMAT;
-pub use self::writer::{SqliteOptions, SqliteStore};
+pub use self::writer::SqliteStore;

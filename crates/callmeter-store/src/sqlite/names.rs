@@ -1,81 +1,19 @@
-//! The dictionaries: words to numbers when rows are written, numbers to words when they are read.
-//!
-//! Names and scopes are only ever added. What this file remembers is bounded, and what a transaction
-//! added is forgotten again if it is rolled back.
+//! The dictionaries of the embedded store: words to numbers when rows are written, numbers to words when they
+//! are read.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use callmeter_core::{Billing, CallRecord};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::StoreError;
+use crate::names::{MAX_SCOPES, NameKind, NameMemory, OTHER_SCOPE, ScopeWords};
 
-/// The number of `~other`, which stands for names that the rollups do not know.
-pub(crate) const OTHER: i64 = 1;
-/// The number of the scope that stands for those beyond the limit.
-pub(crate) const OTHER_SCOPE: i64 = 0;
-/// The most scopes of a store.
-pub(crate) const MAX_SCOPES: i64 = 1_000;
-const REMEMBERED: usize = 50_000;
-const NAME_KINDS: usize = 10;
-
-/// What a name names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum NameKind {
-    Caller = 1,
-    Provider = 2,
-    Model = 3,
-    Status = 4,
-    Fallback = 5,
-    Price = 6,
-    CallSite = 7,
-    HostName = 8,
-    Sdk = 9,
-}
-
-/// The words of a scope.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ScopeWords {
-    pub(crate) project: Option<String>,
-    pub(crate) team: Option<String>,
-    pub(crate) cost_center: Option<String>,
-    pub(crate) service: Option<String>,
-    pub(crate) environment: Option<String>,
-    pub(crate) billing: Option<Billing>,
-}
-
-impl ScopeWords {
-    fn of(record: &CallRecord) -> Self {
-        Self {
-            project: record.project.clone(),
-            team: record.team.clone(),
-            cost_center: record.cost_center.clone(),
-            service: record.service.clone(),
-            environment: record.environment.clone(),
-            billing: record.billing,
-        }
-    }
-
-    fn is_of(&self, record: &CallRecord) -> bool {
-        self.project == record.project
-            && self.team == record.team
-            && self.cost_center == record.cost_center
-            && self.service == record.service
-            && self.environment == record.environment
-            && self.billing == record.billing
-    }
-}
-
-/// The dictionaries as this process remembers them.
+/// The dictionaries, and what this process remembers of them.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    numbers: [HashMap<Box<str>, i64>; NAME_KINDS],
-    words: HashMap<i64, Arc<str>>,
-    scopes: Vec<(Arc<ScopeWords>, i64)>,
+    memory: NameMemory,
     is_full: bool,
-    fresh: Vec<(NameKind, Box<str>)>,
-    fresh_scopes: usize,
 }
 
 impl Names {
@@ -86,23 +24,19 @@ impl Names {
         kind: NameKind,
         name: &str,
     ) -> Result<i64, StoreError> {
-        if let Some(number) = self.numbers[kind as usize].get(name) {
-            return Ok(*number);
+        if let Some(number) = self.memory.number(kind, name) {
+            return Ok(number);
         }
-        let number = match Self::find(conn, kind, name)? {
+        let found = Self::find(conn, kind, name)?;
+        let number = match found {
             Some(number) => number,
             None => {
                 conn.prepare_cached("INSERT INTO names (kind, name) VALUES (?1, ?2)")?
-                    .execute((kind as i64, name))?;
-                self.fresh.push((kind, name.into()));
+                    .execute((kind.code(), name))?;
                 conn.last_insert_rowid()
             }
         };
-        let names = &mut self.numbers[kind as usize];
-        if names.len() >= REMEMBERED {
-            names.clear();
-        }
-        names.insert(name.into(), number);
+        self.memory.learn(kind, name, number, found.is_none());
         Ok(number)
     }
 
@@ -112,8 +46,8 @@ impl Names {
         conn: &Connection,
         record: &CallRecord,
     ) -> Result<i64, StoreError> {
-        if let Some((_, number)) = self.scopes.iter().find(|(words, _)| words.is_of(record)) {
-            return Ok(*number);
+        if let Some(number) = self.memory.scope(record) {
+            return Ok(number);
         }
         let words = ScopeWords::of(record);
         let found = find_scope(conn, &words)?;
@@ -139,11 +73,11 @@ impl Names {
                         words.billing.map(Billing::code),
                     ),
                 )?;
-                self.fresh_scopes = self.fresh_scopes.saturating_add(1);
                 conn.last_insert_rowid()
             }
         };
-        self.scopes.push((Arc::new(words), number));
+        self.memory
+            .learn_scope(Arc::new(words), number, found.is_none());
         Ok(number)
     }
 
@@ -155,42 +89,31 @@ impl Names {
     ) -> Result<Option<i64>, StoreError> {
         let found = conn
             .prepare_cached("SELECT id FROM names WHERE kind = ?1 AND name = ?2")?
-            .query_row((kind as i64, name), |row| row.get(0))
+            .query_row((kind.code(), name), |row| row.get(0))
             .optional()?;
         Ok(found)
     }
 
     /// The transaction that added names was committed.
     pub(crate) fn committed(&mut self) {
-        self.fresh.clear();
-        self.fresh_scopes = 0;
+        self.memory.committed();
     }
 
     /// The transaction that added names was rolled back.
     pub(crate) fn rolled_back(&mut self) {
-        for (kind, name) in self.fresh.drain(..) {
-            self.numbers[kind as usize].remove(&name);
-        }
-        if self.fresh_scopes > 0 {
-            self.scopes.clear();
-            self.fresh_scopes = 0;
-        }
-        self.words.clear();
+        self.memory.rolled_back();
     }
 
     /// The word of a number.
     pub(crate) fn word(&mut self, conn: &Connection, number: i64) -> Result<Arc<str>, StoreError> {
-        if let Some(word) = self.words.get(&number) {
-            return Ok(Arc::clone(word));
+        if let Some(word) = self.memory.word(number) {
+            return Ok(word);
         }
         let word: String = conn
             .prepare_cached("SELECT name FROM names WHERE id = ?1")?
             .query_row([number], |row| row.get(0))?;
         let word: Arc<str> = word.into();
-        if self.words.len() >= REMEMBERED {
-            self.words.clear();
-        }
-        self.words.insert(number, Arc::clone(&word));
+        self.memory.learn_word(number, Arc::clone(&word));
         Ok(word)
     }
 
@@ -203,8 +126,8 @@ impl Names {
         if number == OTHER_SCOPE {
             return Ok(None);
         }
-        if let Some((words, _)) = self.scopes.iter().find(|(_, known)| *known == number) {
-            return Ok(Some(Arc::clone(words)));
+        if let Some(words) = self.memory.scope_words(number) {
+            return Ok(Some(words));
         }
         let words = conn
             .prepare_cached(
@@ -222,7 +145,7 @@ impl Names {
                 })
             })?;
         let words = Arc::new(words);
-        self.scopes.push((Arc::clone(&words), number));
+        self.memory.learn_scope(Arc::clone(&words), number, false);
         Ok(Some(words))
     }
 }

@@ -261,7 +261,7 @@ fn check_format(conn: &Connection, path: &Path, gate: &str) -> Result<(), StoreE
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if minimum > FORMAT {
         return Err(StoreError::NewerFormat {
-            path: path.to_owned(),
+            store: path.display().to_string(),
             format,
             known: FORMAT,
         });

@@ -6,61 +6,20 @@
 //! nothing more.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callmeter_core::{Ack, CallRecord, Clock, Flags, Sink, SinkError, Timestamp};
-use callmeter_price::{Book, Priced, ProviderKinds};
+use callmeter_core::{Ack, CallRecord, Clock, Sink, SinkError, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::books::{self, Revision};
-use super::columns::{self, StoredCall, WordNumbers};
+use super::columns;
 use super::names::Names;
 use super::retention::{self, Retention};
-use super::rollup::{Admission, Changes};
-use super::schema;
+use super::{books, rollup, schema};
+use crate::call::{StoredCall, WordNumbers};
+use crate::door::{Door, MIN_RAW_DAYS, Refused, StoreOptions, horizon, sort_out};
+use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, StoreError};
-
-const MICROS_PER_DAY: i64 = 86_400_000_000;
-/// How far ahead of the store's clock a call is marked, and how far it is refused.
-const CLOCK_AHEAD: i64 = 600_000_000;
-const TOO_FAR_AHEAD: i64 = MICROS_PER_DAY;
-/// The shortest dedup horizon, in days.
-pub(crate) const MIN_RAW_DAYS: u32 = 35;
-/// Why a call is refused whose like was removed for its age, or soon will be.
-const TOO_OLD: &str = "older than the dedup horizon";
-/// How many models without a price in the `legacy` book are remembered, to warn of each once.
-const WARNED: usize = 1_000;
-
-/// What a store needs to be made, and to price what enters it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SqliteOptions {
-    /// The zone of the accounting days of a new store, by its IANA name.
-    pub accounting_zone: String,
-    /// How many days raw rows are kept, and the dedup horizon; at least 35.
-    pub raw_days: u32,
-    /// Whether the group of the directory may use the file of a new store.
-    pub group_access: bool,
-    /// The book of a new store.
-    pub book: Arc<Book>,
-    /// What the user's own provider names stand for.
-    pub providers: ProviderKinds,
-}
-
-impl Default for SqliteOptions {
-    /// UTC, 400 days, the public prices.
-    fn default() -> Self {
-        Self {
-            accounting_zone: "UTC".to_owned(),
-            raw_days: 400,
-            group_access: false,
-            book: Book::market(),
-            providers: ProviderKinds::default(),
-        }
-    }
-}
 
 /// The embedded store, opened for writing.
 ///
@@ -83,12 +42,10 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     zone: AccountingZone,
     raw_days: u32,
-    kinds: ProviderKinds,
-    revision: Revision,
+    door: Door,
     names: Names,
     admission: Admission,
     ext: Vec<u8>,
-    warned: HashSet<String>,
     retention: Retention,
 }
 
@@ -108,7 +65,7 @@ impl SqliteStore {
     /// When the file cannot be used, is no store, or needs a newer callmeter; it is unchanged then.
     pub fn open(
         path: &Path,
-        options: SqliteOptions,
+        options: StoreOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let zone = AccountingZone::named(&options.accounting_zone)?;
@@ -129,12 +86,10 @@ impl SqliteStore {
             clock,
             zone,
             raw_days: options.raw_days.max(MIN_RAW_DAYS),
-            kinds: options.providers,
-            revision,
+            door: Door::new(revision, options.providers),
             names: Names::default(),
             admission: Admission::default(),
             ext: Vec::with_capacity(512),
-            warned: HashSet::new(),
             retention: Retention::default(),
         })
     }
@@ -154,11 +109,7 @@ impl SqliteStore {
     /// # Errors
     /// When the store cannot be written; nothing was removed then.
     pub fn expire(&mut self) -> Result<bool, StoreError> {
-        let horizon = i64::from(self.raw_days).saturating_mul(MICROS_PER_DAY);
-        let oldest = self
-            .clock
-            .now()
-            .saturating_add_micros(horizon.saturating_neg());
+        let oldest = horizon(self.clock.now(), self.raw_days);
         self.retention.slice(&self.conn, &*self.clock, oldest)
     }
 
@@ -170,17 +121,15 @@ impl SqliteStore {
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         schema::check_writable(&tx, &self.path)?;
         let kept_from = retention::kept_from(&tx)?;
-        if books::newest_number(&tx)? != self.revision.number {
-            self.revision = books::load(&tx)?;
+        if books::newest_number(&tx)? != self.door.revision.number {
+            self.door.revision = books::load(&tx)?;
         }
         let mut writing = Writing {
             tx: &tx,
             names: &mut self.names,
             zone: &self.zone,
-            revision: &self.revision,
-            kinds: &self.kinds,
+            door: &mut self.door,
             ext: &mut self.ext,
-            warned: &mut self.warned,
             changes: Changes::default(),
         };
         let written = calls
@@ -188,17 +137,13 @@ impl SqliteStore {
             .zip(numbers)
             .try_for_each(|(call, numbers)| {
                 if call.call_id.hi() < kept_from {
-                    // Whether it was here before cannot be told any more.
                     ack.expired += 1;
-                    refused.push(Refused {
-                        record: call,
-                        reason: TOO_OLD,
-                    });
+                    refused.push(Refused::for_its_age(call));
                     return Ok(());
                 }
                 writing.put(call, &numbers, &mut ack)
             })
-            .and_then(|()| writing.changes.apply(&tx, &mut self.admission))
+            .and_then(|()| rollup::apply(writing.changes, &tx, &mut self.admission))
             .and_then(|()| keep_refused(&tx, &refused, now))
             .and_then(|()| tx.commit().map_err(StoreError::from));
         match written {
@@ -223,7 +168,7 @@ impl SqliteStore {
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let learnt = calls
             .iter()
-            .map(|call| WordNumbers::of(&tx, &mut self.names, call))
+            .map(|call| columns::numbers_of(&tx, &mut self.names, call))
             .collect::<Result<Vec<_>, _>>()
             .and_then(|numbers| {
                 tx.commit()?;
@@ -252,10 +197,8 @@ struct Writing<'a, 't> {
     tx: &'a Transaction<'t>,
     names: &'a mut Names,
     zone: &'a AccountingZone,
-    revision: &'a Revision,
-    kinds: &'a ProviderKinds,
+    door: &'a mut Door,
     ext: &'a mut Vec<u8>,
-    warned: &'a mut HashSet<String>,
     changes: Changes,
 }
 
@@ -266,7 +209,7 @@ impl Writing<'_, '_> {
         numbers: &WordNumbers,
         ack: &mut Ack,
     ) -> Result<(), StoreError> {
-        let (call, priced) = self.price(call);
+        let (call, priced) = self.door.price(call);
         if columns::write(
             self.tx,
             self.names,
@@ -285,9 +228,9 @@ impl Writing<'_, '_> {
             ack.unchanged += 1;
             return Ok(());
         }
-        let (merged, priced) = self.price(Cow::Owned(merged));
-        let before = WordNumbers::of(self.tx, self.names, &stored.record)?;
-        let after = WordNumbers::of(self.tx, self.names, &merged)?;
+        let (merged, priced) = self.door.price(Cow::Owned(merged));
+        let before = columns::numbers_of(self.tx, self.names, &stored.record)?;
+        let after = columns::numbers_of(self.tx, self.names, &merged)?;
         columns::write(
             self.tx,
             self.names,
@@ -311,81 +254,10 @@ impl Writing<'_, '_> {
         self.changes.add(self.zone, numbers, call, times)
     }
 
-    /// Prices a call by the store's book and puts what came to light on it.
-    fn price<'r>(&mut self, mut call: Cow<'r, CallRecord>) -> (Cow<'r, CallRecord>, Priced) {
-        let mut priced = self.revision.book.price(&call, self.kinds);
-        priced.cost.book_rev = Some(self.revision.number);
-        if !call.flags.contains(priced.flags) {
-            call.to_mut().flags.insert(priced.flags);
-        }
-        if priced.is_unknown_to_legacy && self.warned.len() < WARNED {
-            let model = call.model_or_requested();
-            if self.warned.insert(model.to_owned()) {
-                tracing::warn!(
-                    target: "callmeter",
-                    model,
-                    "the legacy price book does not know this model: its calls count as 0"
-                );
-            }
-        }
-        (call, priced)
-    }
-
     fn stored(&mut self, call: &CallRecord) -> Result<StoredCall, StoreError> {
         columns::find(self.tx, self.names, call.call_id)?
             .ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
     }
-}
-
-/// A record that the store does not take, and why.
-struct Refused<'a> {
-    record: Cow<'a, CallRecord>,
-    reason: &'static str,
-}
-
-/// Sorts a batch by id, one record a call, and puts aside what is beyond the horizon.
-fn sort_out<'a>(
-    batch: &'a [CallRecord],
-    now: Timestamp,
-    raw_days: u32,
-    ack: &mut Ack,
-) -> (Vec<Cow<'a, CallRecord>>, Vec<Refused<'a>>) {
-    let horizon = i64::from(raw_days).saturating_mul(MICROS_PER_DAY);
-    let mut calls: Vec<Cow<'a, CallRecord>> = Vec::with_capacity(batch.len());
-    let mut refused = Vec::new();
-    for record in batch {
-        let ahead = record.started_at().micros_since(now);
-        let reason = if ahead > TOO_FAR_AHEAD {
-            Some("more than a day ahead of the store's clock")
-        } else if ahead < horizon.saturating_neg() {
-            Some(TOO_OLD)
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            ack.expired += 1;
-            refused.push(Refused {
-                record: Cow::Borrowed(record),
-                reason,
-            });
-            continue;
-        }
-        let mut call = Cow::Borrowed(record);
-        if ahead > CLOCK_AHEAD {
-            call.to_mut().flags.insert(Flags::CLOCK_AHEAD);
-        }
-        calls.push(call);
-    }
-    calls.sort_by_key(|call| call.call_id);
-    calls.dedup_by(|next, kept| {
-        let is_same = next.call_id == kept.call_id;
-        if is_same {
-            *kept = Cow::Owned(kept.as_ref().clone().merge(next));
-            ack.merged += 1;
-        }
-        is_same
-    });
-    (calls, refused)
 }
 
 fn keep_refused(

@@ -10,7 +10,7 @@ use callmeter_core::{Billing, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
 use super::value::{self, Expected, Raw};
-use super::{PromptHash, Settings, SpoolSync, WhenFull};
+use super::{PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
 
 /// A setting.
 pub(super) struct Key {
@@ -63,7 +63,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 22] = [
+pub(super) static KEYS: [Key; 24] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -134,6 +134,34 @@ pub(super) static KEYS: [Key; 22] = [
             Ok(())
         },
         shown: |settings| settings.store.raw_days.to_string(),
+    },
+    Key {
+        name: "store.layout",
+        purpose: "which tables a store on PostgreSQL has: callmeter's own, or the `ai_calls` of the module that it replaces, as it is",
+        takes: "full or ai_calls",
+        default: "full",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("full", StoreLayout::Full),
+                ("ai_calls", StoreLayout::AiCalls),
+            ];
+            settings.store.layout = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| settings.store.layout.as_str().to_owned(),
+    },
+    Key {
+        name: "store.legacy.time_column",
+        purpose: "the column of `ai_calls` that says when a call ended",
+        takes: "a column's name",
+        default: "the one with the default `now()`",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.store.legacy_time_column = Some(value::name(raw)?);
+            Ok(())
+        },
+        shown: |settings| some(&settings.store.legacy_time_column),
     },
     scope_key!(
         "scope.project",
@@ -331,7 +359,7 @@ pub(super) static KEYS: [Key; 22] = [
         name: "prices.book",
         purpose: "the price book of a new store; a store keeps its own",
         takes: "market, legacy, or the path of a book",
-        default: "market",
+        default: "market; legacy where store.layout is ai_calls",
         is_secret: false,
         apply: |settings, raw, base| {
             let text = value::text(raw)?;

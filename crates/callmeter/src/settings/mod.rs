@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callmeter_core::{Billing, CallerRegistry, HashKey, MetaPolicy};
+pub use callmeter_store::StoreLayout;
 use callmeter_store::StoreUrl;
 
 pub use self::error::{SettingsError, SettingsErrors};
@@ -64,6 +65,10 @@ pub struct StoreSettings {
     pub accounting_zone: String,
     /// How many days raw rows are kept; at least 35.
     pub raw_days: u32,
+    /// Which tables a store on PostgreSQL has.
+    pub layout: StoreLayout,
+    /// The column of `ai_calls` that says when; `None` is the one with the default `now()`.
+    pub legacy_time_column: Option<String>,
 }
 
 /// What is stamped on every row.
@@ -176,6 +181,8 @@ impl Default for Settings {
                 url: None,
                 accounting_zone: "UTC".to_owned(),
                 raw_days: 400,
+                layout: StoreLayout::Full,
+                legacy_time_column: None,
             },
             scope: ScopeSettings::default(),
             privacy: PrivacySettings::default(),

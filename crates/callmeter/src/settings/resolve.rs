@@ -12,10 +12,11 @@ use super::error::{SettingsError, SettingsErrors};
 use super::file;
 use super::keys::{self, KEYS, PROVIDERS};
 use super::value::{self, Expected, Raw};
-use super::{Settings, platform};
+use super::{Settings, StoreLayout, platform};
 
 const PREFIX: &str = "CALLMETER_";
 const FILE_SUFFIX: &str = "_FILE";
+const BOOK: &str = "prices.book";
 /// The fewest bytes of a key that cannot be guessed.
 const SHORTEST_KEY: usize = 16;
 
@@ -127,6 +128,11 @@ impl Settings {
                 }
                 Err(error) => errors.push(error),
             }
+        }
+        // Rows of that table have that book's figures, until somebody chooses others.
+        if settings.store.layout == StoreLayout::AiCalls && !origins.contains_key(BOOK) {
+            "legacy".clone_into(&mut settings.prices.book);
+            origins.insert(BOOK.to_owned(), "default of store.layout".to_owned());
         }
         match hash_key(sources) {
             Ok(key) => settings.privacy.hash_key = key,

@@ -364,3 +364,30 @@ proptest! {
         let _ = mistakes(&text);
     }
 }
+
+#[test]
+fn the_layout_of_the_replaced_module_brings_its_book_unless_another_is_named() {
+    let place = Place::new();
+    let book = |environment: &[(&str, &str)]| {
+        origin(
+            &Settings::resolve(&place.sources(environment)).unwrap(),
+            "prices.book",
+        )
+    };
+    let layout = ("CALLMETER_STORE__LAYOUT", "ai_calls");
+    assert_eq!(book(&[]), "market from default");
+    assert_eq!(book(&[layout]), "legacy from default of store.layout");
+    assert_eq!(
+        book(&[layout, ("CALLMETER_PRICES__BOOK", "market")]),
+        "market from CALLMETER_PRICES__BOOK"
+    );
+    let time = ("CALLMETER_STORE__LEGACY__TIME_COLUMN", "made_at");
+    let settings = Settings::resolve(&place.sources(&[layout, time]))
+        .unwrap()
+        .settings;
+    assert_eq!(settings.store.layout, StoreLayout::AiCalls);
+    assert_eq!(
+        settings.store.legacy_time_column.as_deref(),
+        Some("made_at")
+    );
+}

@@ -109,7 +109,15 @@ impl Shipper {
             return Ok(());
         };
         match sink.write(records) {
-            Ok(ack) => self.acknowledge(rows, ack.expired),
+            Ok(ack) => {
+                if ack.revision_not_applied > 0 {
+                    self.control.update(|state| {
+                        let count = &mut state.revision_not_applied;
+                        *count = count.saturating_add(ack.revision_not_applied);
+                    });
+                }
+                self.acknowledge(rows, ack.expired)
+            }
             Err(error) if error.kind() == SinkErrorKind::Reject => match rows {
                 [] => Ok(()),
                 [(name, row)] => self.reject(name, row, &error),

@@ -152,6 +152,12 @@ pub trait SpoolInlet: Send + fmt::Debug {
 
     /// The number of the last row inserted; 0 before the first.
     fn last_seq(&self) -> i64;
+
+    /// How many bytes more this spool takes, or less, than [`Disk::used_bytes`] sees, once its log is in its
+    /// file.
+    fn bytes_in_log(&self) -> i64 {
+        0
+    }
 }
 
 /// The side of a spool where rows leave.

@@ -12,7 +12,7 @@ use super::journal::{SpoolOutlet, SpooledRow};
 use super::{SpoolError, adoption, schema, writer};
 
 /// Free pages that may stay in the file, and how many go at a time.
-const FREE_PAGES_KEPT: i64 = 128;
+const FREE_PAGES_KEPT: i64 = 32;
 const FREE_PAGES_A_TIME: i64 = 128;
 
 /// What a spool and the flight files that feed it have in common.

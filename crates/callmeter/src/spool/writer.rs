@@ -148,6 +148,17 @@ impl SpoolInlet for SpoolWriter {
     fn last_seq(&self) -> i64 {
         self.next_seq.saturating_sub(1)
     }
+
+    fn bytes_in_log(&self) -> i64 {
+        let pragma = |name| {
+            let value: Result<i64, _> = self.db.pragma_query_value(None, name, |row| row.get(0));
+            value.unwrap_or(0)
+        };
+        let whole = pragma("page_count").saturating_mul(pragma("page_size"));
+        let file = self.db.path().and_then(|path| std::fs::metadata(path).ok());
+        let seen = file.map_or(0, |file| i64::try_from(file.len()).unwrap_or(i64::MAX));
+        whole.saturating_sub(seen)
+    }
 }
 
 /// The statement that inserts a row.

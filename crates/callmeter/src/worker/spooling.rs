@@ -309,7 +309,9 @@ impl Spooling {
             return over;
         }
         let plan = &self.recorder.plan.spool;
-        let over = self.disk.used_bytes() >= plan.max_bytes;
+        let in_log = self.spool.as_ref().map_or(0, |spool| spool.bytes_in_log());
+        let used = self.disk.used_bytes().saturating_add_signed(in_log);
+        let over = used >= plan.max_bytes;
         if over && self.ceiling_seen.is_none_or(|(_, was_over)| !was_over) {
             let what = match plan.when_full {
                 WhenFull::DropNewest => "new calls",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use callmeter::Home;
 use callmeter::seams::{Disk, DrivenShipper, HomeDisk, ShipperParts, SpoolInlet, SpoolOwner};
 use callmeter_core::{
-    CallId, CallRecord, Clock, Conservation, Field, Layer, Sink, Status, Timestamp,
+    CallId, CallRecord, Clock, Conservation, Field, Layer, Sink, SinkError, Status, Timestamp,
 };
 use callmeter_flight::{FlightBuffer, FlightSlot, Opening, Options, Place, Value};
 use callmeter_testkit::clock::ManualClock;
@@ -78,11 +78,22 @@ impl TestHome {
 
     pub(crate) fn shipper_on(&self, disk: Arc<dyn Disk>) -> DrivenShipper {
         let sink = self.sink.clone();
-        let mut parts = ShipperParts::new(
-            disk,
-            move || Ok(Box::new(sink.clone()) as Box<dyn Sink>),
-            Arc::clone(&self.clock) as Arc<dyn Clock>,
-        );
+        self.driven(disk, move || Ok(Box::new(sink.clone()) as Box<dyn Sink>))
+    }
+
+    pub(crate) fn shipper_with<F>(&self, make_sink: F) -> DrivenShipper
+    where
+        F: FnMut() -> Result<Box<dyn Sink>, SinkError> + Send + 'static,
+    {
+        self.driven(Arc::new(self.disk()), make_sink)
+    }
+
+    fn driven<F>(&self, disk: Arc<dyn Disk>, make_sink: F) -> DrivenShipper
+    where
+        F: FnMut() -> Result<Box<dyn Sink>, SinkError> + Send + 'static,
+    {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let mut parts = ShipperParts::new(disk, make_sink, clock);
         STORE.clone_into(&mut parts.store);
         parts.home = self.path().display().to_string();
         DrivenShipper::new(parts, 100)

@@ -1,13 +1,30 @@
-//! The SDK from outside: guards and what becomes of them, when processes die and stores fail too.
+//! The SDK as its hosts meet it: what a row holds, what comes back, and what happens when something fails.
+//!
+//! Tests that own something of the whole process (the recorder behind `callmeter::call`, the environment) have
+//! binaries of their own beside this one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod adoption;
+#[cfg(all(unix, feature = "postgres"))]
+mod ai_calls;
+mod bad_input;
+mod bounds;
+mod conservation;
+mod contract;
+mod faults;
 mod flight;
 mod format;
 mod guards;
 mod homes;
+mod host;
+mod logs;
+mod model;
 #[cfg(feature = "wire")]
 mod observe;
+mod outage;
+mod readme;
+mod recorders;
 mod shipping;
 mod support;
 mod switch;
+mod transparent;

@@ -13,11 +13,8 @@ mod target;
 mod tests;
 mod tls;
 
-#[allow(unused_imports)]
-pub(crate) use self::params::{
-    bool_, bools, bytea, byteas, int2s, int4, int4s, int8, int8s, text, texts,
-};
-#[allow(unused_imports)]
+pub(crate) use self::failure::server_error;
+pub(crate) use self::params::{bools, bytea, byteas, int2s, int4s, int8, int8s, text, texts};
 pub(crate) use self::session::{Access, Limits, Param, Session, Tx};
 pub(crate) use self::target::Target;
 

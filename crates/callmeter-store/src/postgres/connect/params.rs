@@ -16,11 +16,9 @@ macro_rules! params {
 params! {
     int8 INT8 "`bigint`",
     int8s INT8_ARRAY "`bigint[]`",
-    int4 INT4 "`integer`",
+    bools BOOL_ARRAY "`boolean[]`",
     int4s INT4_ARRAY "`integer[]`",
     int2s INT2_ARRAY "`smallint[]`",
-    bool_ BOOL "`boolean`",
-    bools BOOL_ARRAY "`boolean[]`",
     text TEXT "`text`",
     texts TEXT_ARRAY "`text[]`",
     bytea BYTEA "`bytea`",

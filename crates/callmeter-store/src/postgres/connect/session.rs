@@ -1,4 +1,4 @@
-//! A connection for code that is not async: made when first needed, made anew when it broke, closed when idle.
+//! A connection for code that is not async: made when first needed, made anew when it broke.
 //!
 //! All work is done in transactions, one at a time, each with limits that the server keeps (statement, lock,
 //! idle in transaction) and one that this side keeps, for a server that is gone without a word. Statements carry
@@ -6,7 +6,7 @@
 //! is of this thread alone and runs only while somebody waits for it. Calling from within an async task of
 //! another tokio runtime panics in tokio: use a thread.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{ToSql, Type};
@@ -16,8 +16,6 @@ use super::failure::{server_error, timed_out};
 use super::target::Target;
 use crate::{ServerError, StoreError};
 
-/// How long a connection nobody uses stays open.
-pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// A parameter and its type.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -57,7 +55,6 @@ pub(crate) struct Session {
     runtime: Runtime,
     target: Target,
     client: Option<Client>,
-    last_used: Instant,
     limits: Limits,
 }
 
@@ -76,7 +73,6 @@ impl Session {
             runtime,
             target,
             client: None,
-            last_used: Instant::now(),
             limits: Limits::default(),
         })
     }
@@ -113,15 +109,18 @@ impl Session {
         if done.is_err() && self.client.as_ref().is_some_and(Client::is_closed) {
             self.client = None;
         }
-        self.last_used = Instant::now();
         done
     }
 
-    /// Closes a connection that was not used for [`IDLE_LIMIT`].
-    pub(crate) fn close_if_idle(&mut self) {
-        if self.client.is_some() && self.last_used.elapsed() >= IDLE_LIMIT {
-            self.close();
-        }
+    /// Runs a statement outside of any transaction, for those that allow no other way, on a connection that is closed
+    /// behind it. Nothing but this side's limit ends it.
+    pub(crate) fn alone(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.connect()?;
+        let done = self
+            .batch("SET statement_timeout = 0")
+            .and_then(|()| self.batch(sql));
+        self.close();
+        Ok(done?)
     }
 
     /// Closes the connection; the next transaction makes another.

@@ -231,11 +231,10 @@ fn a_lock_that_is_held_makes_the_store_busy() {
 }
 
 #[test]
-fn a_connection_that_nobody_uses_is_closed() {
+fn a_session_that_was_closed_connects_anew() {
     let database = PostgresServer::shared().database();
     let mut session = session(&database.url());
     one(&mut session).unwrap();
-    session.close_if_idle();
     assert!(session.is_open());
     session.close();
     assert!(!session.is_open());

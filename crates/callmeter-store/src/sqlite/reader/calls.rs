@@ -1,14 +1,16 @@
 //! Lists of calls: by time, caller, model, status, or by an id that a host or provider gave.
 
-use callmeter_core::{CallId, CallRecord, Timestamp};
+use callmeter_core::{CallId, Timestamp};
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 
 use super::SqliteReader;
 use crate::StoreError;
+use crate::call::{StoredCall, key_of};
+use crate::names::NameKind;
 use crate::question::{CallsQuery, Filter};
-use crate::sqlite::columns::{self, StoredCall, key_of, select_calls};
-use crate::sqlite::names::{NameKind, Names};
+use crate::sqlite::columns::{self, select_calls};
+use crate::sqlite::names::Names;
 
 /// A condition in SQL and its values.
 #[derive(Debug, Default)]
@@ -111,7 +113,7 @@ impl SqliteReader {
                 let mut rows = statement.query((day, key_of(id)))?;
                 while let Some(row) = rows.next()? {
                     let call = columns::read(&self.conn, &mut self.names, row)?;
-                    if carries(&call.record, id) && !found.contains(&call) {
+                    if call.carries(id) && !found.contains(&call) {
                         found.push(call);
                     }
                 }
@@ -210,10 +212,4 @@ impl SqliteReader {
         }
         Ok(days)
     }
-}
-
-fn carries(record: &CallRecord, id: &str) -> bool {
-    [&record.request_id, &record.response_id, &record.trace_id]
-        .iter()
-        .any(|given| given.as_deref() == Some(id))
 }

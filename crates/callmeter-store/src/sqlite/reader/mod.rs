@@ -8,14 +8,14 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use callmeter_core::{CallId, Timestamp};
+use callmeter_core::CallId;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::books::{self, BookRevision};
-use super::columns::{self, StoredCall};
+use super::columns;
 use super::names::Names;
-use super::schema;
-use crate::{AccountingZone, StoreError};
+use super::{books, schema};
+use crate::call::StoredCall;
+use crate::{AccountingZone, StoreError, StoreFacts};
 
 /// An embedded store, opened for reading.
 pub struct SqliteReader {
@@ -31,28 +31,6 @@ impl std::fmt::Debug for SqliteReader {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
-}
-
-/// What a store says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoreFacts {
-    /// The file.
-    pub path: PathBuf,
-    /// The version of its schema.
-    pub format: i64,
-    /// The zone of its accounting days.
-    pub accounting_zone: String,
-    /// The price book in force.
-    pub book: BookRevision,
-    /// How many calls it ever counted: raw rows that were removed for their age are in the rollups still.
-    pub calls: u64,
-    /// When its newest call started.
-    pub newest: Option<Timestamp>,
-    /// How many records it refused.
-    pub rejected: u64,
-    /// The size of the file in bytes, without the write-ahead log.
-    pub size_bytes: u64,
 }
 
 impl SqliteReader {
@@ -93,7 +71,6 @@ impl SqliteReader {
             .optional()?;
         let size = one("PRAGMA page_count")?.saturating_mul(one("PRAGMA page_size")?);
         Ok(StoreFacts {
-            path: self.path.clone(),
             format: one("SELECT format FROM about")?,
             accounting_zone: self.zone.name().to_owned(),
             book: books::newest(&self.conn)?,

@@ -12,11 +12,14 @@ const SHORT: usize = 16;
 pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     for (at, byte) in bytes.iter().take(SHORT).enumerate() {
         if matches!(byte, b'"' | b'\\') {
+            looked_at(at);
             return Some(at);
         }
     }
-    let tail = bytes.get(SHORT..)?;
-    memchr2(b'"', b'\\', tail).map(|at| at.saturating_add(SHORT))
+    let tail = bytes.get(SHORT..).unwrap_or_default();
+    let found = memchr2(b'"', b'\\', tail).map(|at| at.saturating_add(SHORT));
+    looked_at(found.unwrap_or(bytes.len()));
+    found
 }
 
 /// The first quote or bracket.
@@ -35,8 +38,24 @@ pub(super) fn quote_or_bracket(bytes: &[u8]) -> Option<usize> {
         before = before.saturating_add(LANES);
     }
     let tail = bytes.get(before..).unwrap_or_default();
-    let at = tail.iter().position(|byte| is_special(*byte))?;
-    Some(before.saturating_add(at))
+    let found = tail
+        .iter()
+        .position(|byte| is_special(*byte))
+        .map(|at| before.saturating_add(at));
+    looked_at(found.unwrap_or(bytes.len()));
+    found
+}
+
+/// Counts bytes that were looked at, in the tests of this crate.
+#[inline]
+pub(super) fn looked_at(_bytes: usize) {
+    #[cfg(test)]
+    LOOKED_AT.set(LOOKED_AT.get() + _bytes as u64 + 1);
+}
+
+#[cfg(test)]
+thread_local! {
+    pub(super) static LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[inline]

@@ -165,6 +165,7 @@ impl<N: Allow> Scanner<N> {
                 State::Text(Use::Pass) => self.hand_on(bytes, visit),
                 State::Number(keep) => {
                     let at = bytes.iter().position(|byte| !is_of_number(*byte));
+                    find::looked_at(at.unwrap_or(bytes.len()));
                     let (text, rest) = bytes
                         .split_at_checked(at.unwrap_or(bytes.len()))
                         .unwrap_or((bytes, &[]));
@@ -213,4 +214,71 @@ impl<N: Allow> Scanner<N> {
 
 const fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E')
+}
+
+#[cfg(test)]
+mod tests {
+    //! Time is linear: bytes looked at are counted, not seconds.
+
+    use super::*;
+    use crate::json::Node;
+
+    struct Nobody;
+
+    impl Visit<Node> for Nobody {
+        fn scalar(&mut self, _: Node, _: Scalar<'_>) {}
+        fn open(&mut self, _: Node) {}
+        fn close(&mut self, _: Node) {}
+        fn bytes(&mut self, _: Node, _: &[u8]) {}
+        fn document(&mut self) {}
+    }
+
+    /// How many bytes were looked at for each that was fed, in hundredths.
+    fn effort(body: &[u8], chunk: usize) -> u64 {
+        find::LOOKED_AT.set(0);
+        let mut scanner = Scanner::new(Node::Root);
+        body.chunks(chunk)
+            .for_each(|piece| scanner.feed(piece, &mut Nobody));
+        find::LOOKED_AT.get() * 100 / body.len() as u64
+    }
+
+    #[test]
+    fn each_byte_is_looked_at_a_few_times_at_most_whatever_the_body() {
+        let repeated = |head: &str, filler: &str, times: usize| {
+            let mut body = head.to_owned();
+            body.push_str(&filler.repeat(times));
+            body.into_bytes()
+        };
+        for (head, filler) in [
+            ("", "["),
+            ("", "{\"usage\":"),
+            ("", "{\"x\":"),
+            ("{\"x\":[", "[],"),
+            ("{\"x\":[", "\"\","),
+            ("{\"x\":\"", "\\\""),
+            ("{\"id\":\"", "\\u00e9"),
+            ("{\"model\":\"", "y"),
+            ("{\"choices\":[{\"message\":{\"content\":\"", "y\\"),
+            ("{\"usage\":{\"prompt_tokens\":", "9"),
+            ("{\"x\":[", "1,"),
+            ("{\"x\":[", "         "),
+            ("{\"", "k"),
+            ("{", "\"k\\u0061\":1,"),
+            ("", "{\"done\":true}\n"),
+            ("{\"bytes\":\"", "AAAA\\/"),
+            ("x", "\n"),
+            ("{} x", "\n{} x"),
+        ] {
+            for chunk in [1, 7, 4_096, usize::MAX] {
+                let short = effort(&repeated(head, filler, 1_000), chunk);
+                let long = effort(&repeated(head, filler, 16_000), chunk);
+                // Twice a byte, and one more for each step, for a body sixteen times as long as well.
+                assert!(long <= 500, "{head}{filler} in {chunk}: {long}");
+                assert!(
+                    long <= short * 2,
+                    "{head}{filler} in {chunk}: {short} {long}"
+                );
+            }
+        }
+    }
 }

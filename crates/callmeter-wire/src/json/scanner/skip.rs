@@ -1,6 +1,6 @@
 //! Containers that nobody asked for: brackets are counted, texts passed over.
 
-use super::find::quote_or_bracket;
+use super::find::{looked_at, quote_or_bracket};
 use super::{Allow, Scalar, Scanner, State, Visit, Want};
 
 impl<N: Allow> Scanner<N> {
@@ -8,7 +8,9 @@ impl<N: Allow> Scanner<N> {
     pub(super) fn skip<'a, V: Visit<N>>(&mut self, mut bytes: &'a [u8], visit: &mut V) -> &'a [u8] {
         if !self.some {
             let space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-            let first = bytes.iter().find(|byte| !space(byte));
+            let at = bytes.iter().position(|byte| !space(byte));
+            looked_at(at.unwrap_or(bytes.len()));
+            let first = at.and_then(|at| bytes.get(at));
             self.some = first.is_some_and(|byte| !matches!(byte, b'}' | b']'));
         }
         while let Some(at) = quote_or_bracket(bytes) {

@@ -1,13 +1,14 @@
 //! The way from value to value, and in and out of containers.
 
 use super::capture::CAPTURE;
-use super::find::quote_or_backslash;
+use super::find::{looked_at, quote_or_backslash};
 use super::{Allow, DEPTH, Frame, Scalar, Scanner, State, Use, Visit, Want, is_of_number};
 
 impl<N: Allow> Scanner<N> {
     /// Walks from value to value; answers with what is left when another state takes over.
     pub(super) fn walk<'a, V: Visit<N>>(&mut self, mut bytes: &'a [u8], visit: &mut V) -> &'a [u8] {
         while let Some((&byte, rest)) = bytes.split_first() {
+            looked_at(0);
             if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
                 bytes = rest;
                 continue;
@@ -63,6 +64,13 @@ impl<N: Allow> Scanner<N> {
                 }
                 _ => return bytes,
             };
+            if !matches!(
+                self.state,
+                State::Value | State::Key | State::Colon | State::After
+            ) {
+                // A blank that comes next belongs to the text that begins.
+                return bytes;
+            }
         }
         bytes
     }
@@ -125,6 +133,7 @@ impl<N: Allow> Scanner<N> {
     fn number<'a, V: Visit<N>>(&mut self, bytes: &'a [u8], visit: &mut V) -> &'a [u8] {
         let keep = self.node.want() == Want::Value;
         let at = bytes.iter().position(|byte| !is_of_number(*byte));
+        looked_at(at.unwrap_or(bytes.len()));
         match at.and_then(|at| bytes.split_at_checked(at)) {
             Some((text, rest)) => {
                 if keep && text.len() <= CAPTURE {

@@ -1,0 +1,322 @@
+//! From a question to an answer: which days the rollups answer, which edges are summed from rows, and how groups
+//! of numbers become rows of words.
+//!
+//! Whole accounting days come from `roll_day`; the edges of a range that begins or ends within a day, and reports
+//! in another zone than the store's, from rows. Both give the same figures. Reading groups and rows, in one
+//! snapshot, is left to the store's module.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use callmeter_core::{Billing, Timestamp, UnpricedReason, UsdTotal};
+
+use crate::names::{NameKind, OTHER, ScopeWords};
+use crate::question::{
+    Dimension, Filter, Period, ReportQuery, ReportRow, Totals, Unpriced, billing_word,
+};
+use crate::rollup::{AdmissionKey, Group, SUMS};
+use crate::{AccountingZone, Histogram, StoreError};
+
+const PICO_PER_MICRO: i128 = 1_000_000;
+
+/// The numbers of a group: scope, caller, provider, model, status, fallback target (0 = none).
+pub(crate) type Key = [i64; 6];
+
+/// What reports are made of: a group of calls on one day.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) day: i64,
+    pub(crate) key: Key,
+    pub(crate) group: Group,
+}
+
+/// What rows are given to: a moment, a key, sums, durations.
+pub(crate) type Take<'a> =
+    dyn FnMut(Timestamp, Key, [i64; SUMS], &[i64]) -> Result<(), StoreError> + 'a;
+
+/// Where groups come from: a store's tables, in one snapshot.
+pub(crate) trait Source {
+    /// The zone of the store's accounting days.
+    fn zone(&self) -> &AccountingZone;
+
+    /// Groups of `roll_day` from day `first` on and before day `last`; the filter's times are not looked at.
+    fn days(
+        &mut self,
+        filter: &Filter,
+        first: Option<i64>,
+        last: Option<i64>,
+    ) -> Result<Vec<Piece>, StoreError>;
+
+    /// Gives the rows of a filter to `take`, one by one or several of one key and quarter of an hour together: when
+    /// they started, their key, their sums, and their durations.
+    fn rows(&mut self, filter: &Filter, take: &mut Take<'_>) -> Result<(), StoreError>;
+
+    /// Says which words will be asked for, so that they can be fetched together.
+    fn expect_words(&mut self, _numbers: &[i64]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether the rollups know a name on a day.
+    fn is_admitted(&mut self, key: AdmissionKey) -> Result<bool, StoreError>;
+
+    /// The word of a number.
+    fn word(&mut self, number: i64) -> Result<Arc<str>, StoreError>;
+
+    /// The words of a scope; `None` for the one that stands for those beyond the limit.
+    fn scope_words(&mut self, number: i64) -> Result<Option<Arc<ScopeWords>>, StoreError>;
+}
+
+/// Answers a report, its rows by period and key.
+pub(crate) fn report(
+    source: &mut impl Source,
+    query: &ReportQuery,
+) -> Result<Vec<ReportRow>, StoreError> {
+    let mut rows: BTreeMap<(Option<i64>, Vec<Option<String>>), Totals> = BTreeMap::new();
+    let pieces = pieces(source, query)?;
+    let mut numbers: Vec<i64> = pieces
+        .iter()
+        .flat_map(|piece| piece.key.into_iter().skip(1))
+        .filter(|number| *number != 0)
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    source.expect_words(&numbers)?;
+    for piece in pieces {
+        let (key, totals) = words_of(source, &piece, &query.by)?;
+        rows.entry((query.period.start_of(piece.day), key))
+            .or_default()
+            .add(&totals);
+    }
+    Ok(rows
+        .into_iter()
+        .map(|((period_start, key), totals)| ReportRow {
+            period_start,
+            key,
+            totals,
+        })
+        .collect())
+}
+
+/// The report that is only the sums over all calls of a filter.
+pub(crate) fn totals_query(filter: &Filter) -> ReportQuery {
+    ReportQuery {
+        filter: filter.clone(),
+        ..ReportQuery::default()
+    }
+}
+
+/// The sums of the report that [`totals_query`] asks for.
+pub(crate) fn totals_of_rows(rows: Vec<ReportRow>) -> Totals {
+    rows.into_iter()
+        .next()
+        .map(|row| row.totals)
+        .unwrap_or_default()
+}
+
+/// Calls without a price in words: provider, model, code of the reason, how many; the most first.
+pub(crate) fn unpriced(
+    source: &mut impl Source,
+    groups: Vec<[i64; 4]>,
+) -> Result<Vec<Unpriced>, StoreError> {
+    let mut unpriced = Vec::with_capacity(groups.len());
+    for [provider, model, reason, calls] in groups {
+        let reason = u8::try_from(reason)
+            .ok()
+            .and_then(UnpricedReason::from_code);
+        unpriced.push(Unpriced {
+            provider: source.word(provider)?.to_string(),
+            model: source.word(model)?.to_string(),
+            reason: reason.map_or("unknown", UnpricedReason::as_str).to_owned(),
+            calls: calls.cast_unsigned(),
+        });
+    }
+    unpriced.sort_by(|a, b| {
+        let key = |of: &Unpriced| (of.model.clone(), of.provider.clone(), of.reason.clone());
+        b.calls.cmp(&a.calls).then_with(|| key(a).cmp(&key(b)))
+    });
+    Ok(unpriced)
+}
+
+fn pieces(source: &mut impl Source, query: &ReportQuery) -> Result<Vec<Piece>, StoreError> {
+    let filter = &query.filter;
+    let zone = source.zone().clone();
+    let own_zone = query.zone.as_deref().is_none_or(|name| name == zone.name());
+    if !own_zone && query.period != Period::Whole {
+        let zone = AccountingZone::named(query.zone.as_deref().unwrap_or("UTC"))?;
+        return pieces_of_rows(source, filter, &zone);
+    }
+    // The first day that begins in the range, and the first that does not end in it.
+    let first = filter.since.map(|since| {
+        let day = zone.day_of(since);
+        if zone.day_start(day) == since {
+            day
+        } else {
+            day.saturating_add(1)
+        }
+    });
+    let last = filter.until.map(|until| zone.day_of(until));
+    if let (Some(first), Some(last)) = (first, last)
+        && last < first
+    {
+        return pieces_of_rows(source, filter, &zone);
+    }
+    let mut pieces = source.days(filter, first, last)?;
+    if let (Some(since), Some(first)) = (filter.since, first)
+        && zone.day_start(first) > since
+    {
+        let edge = Filter {
+            until: Some(zone.day_start(first)),
+            ..filter.clone()
+        };
+        pieces.extend(pieces_of_rows(source, &edge, &zone)?);
+    }
+    if let (Some(until), Some(last)) = (filter.until, last)
+        && zone.day_start(last) < until
+    {
+        let edge = Filter {
+            since: Some(zone.day_start(last)),
+            ..filter.clone()
+        };
+        pieces.extend(pieces_of_rows(source, &edge, &zone)?);
+    }
+    Ok(pieces)
+}
+
+/// The same from rows, for stretches of time that are no whole accounting days.
+fn pieces_of_rows(
+    source: &mut impl Source,
+    filter: &Filter,
+    zone: &AccountingZone,
+) -> Result<Vec<Piece>, StoreError> {
+    let mut groups: HashMap<(i64, i64, Key), Group> = HashMap::new();
+    let own_zone = source.zone().clone();
+    source.rows(filter, &mut |started_at, key, sums, durations| {
+        let days = (zone.day_of(started_at), own_zone.day_of(started_at), key);
+        groups.entry(days).or_default().add_sums(sums, durations)
+    })?;
+    let mut known: HashMap<AdmissionKey, bool> = HashMap::new();
+    let mut pieces = Vec::with_capacity(groups.len());
+    for ((day, own_day, mut key), group) in groups {
+        fold_unknown(source, &mut known, own_day, &mut key)?;
+        pieces.push(Piece { day, key, group });
+    }
+    Ok(pieces)
+}
+
+/// Puts `~other` for names that the rollups of that day do not know, as they do.
+fn fold_unknown(
+    source: &mut impl Source,
+    known: &mut HashMap<AdmissionKey, bool>,
+    day: i64,
+    key: &mut Key,
+) -> Result<(), StoreError> {
+    let kinds = [
+        NameKind::Caller,
+        NameKind::Provider,
+        NameKind::Model,
+        NameKind::Status,
+        NameKind::Fallback,
+    ];
+    let [scope, names @ ..] = key;
+    for (number, kind) in names.iter_mut().zip(kinds) {
+        if *number == 0 {
+            continue;
+        }
+        let entry = (day, *scope, kind, *number);
+        let is_known = match known.get(&entry) {
+            Some(is_known) => *is_known,
+            None => {
+                let found = source.is_admitted(entry)?;
+                known.insert(entry, found);
+                found
+            }
+        };
+        if !is_known {
+            *number = OTHER;
+        }
+    }
+    Ok(())
+}
+
+fn words_of(
+    source: &mut impl Source,
+    piece: &Piece,
+    by: &[Dimension],
+) -> Result<(Vec<Option<String>>, Totals), StoreError> {
+    let [scope, caller, provider, model, status, fallback_to] = piece.key;
+    let scope = source.scope_words(scope)?;
+    let mut word =
+        |number: i64| -> Result<String, StoreError> { Ok(source.word(number)?.to_string()) };
+    let status_word = word(status)?;
+    let mut key = Vec::with_capacity(by.len());
+    for dimension in by {
+        key.push(match dimension {
+            Dimension::Caller => Some(word(caller)?),
+            Dimension::Provider => Some(word(provider)?),
+            Dimension::Model => Some(word(model)?),
+            Dimension::Status => Some(status_word.clone()),
+            Dimension::FallbackTo if fallback_to == 0 => None,
+            Dimension::FallbackTo => Some(word(fallback_to)?),
+            of_scope => match &scope {
+                Some(words) => scope_word(words, *of_scope),
+                None => Some("~other".to_owned()),
+            },
+        });
+    }
+    let billing = scope.and_then(|words| words.billing);
+    Ok((key, totals_of(&piece.group, status_word, billing)))
+}
+
+fn scope_word(words: &ScopeWords, dimension: Dimension) -> Option<String> {
+    match dimension {
+        Dimension::Project => words.project.clone(),
+        Dimension::Team => words.team.clone(),
+        Dimension::CostCenter => words.cost_center.clone(),
+        Dimension::Service => words.service.clone(),
+        Dimension::Environment => words.environment.clone(),
+        Dimension::Billing => billing_word(words.billing),
+        _ => None,
+    }
+}
+
+fn totals_of(group: &Group, status: String, billing: Option<Billing>) -> Totals {
+    let Group { sums, durations } = group;
+    let [
+        n,
+        with_usage,
+        input,
+        output,
+        read,
+        written,
+        reasoning,
+        micro,
+        pico,
+        unpriced,
+        cached,
+        rag,
+        ..,
+    ] = sums.map(i64::cast_unsigned);
+    let money = i128::from(micro.cast_signed()) * PICO_PER_MICRO + i128::from(pico.cast_signed());
+    let money = UsdTotal::from_pico(money);
+    let (cost, plan_value) = if billing == Some(Billing::Plan) {
+        (UsdTotal::default(), money)
+    } else {
+        (money, UsdTotal::default())
+    };
+    Totals {
+        calls: n,
+        with_usage,
+        input_tokens: input,
+        output_tokens: output,
+        cache_read_tokens: read,
+        cache_write_tokens: written,
+        reasoning_tokens: reasoning,
+        cost,
+        plan_value,
+        unpriced,
+        cache_hits: cached,
+        rag_hits: rag,
+        by_status: BTreeMap::from([(status, n)]),
+        durations: Histogram::clone(durations),
+    }
+}

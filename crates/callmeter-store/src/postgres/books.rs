@@ -1,0 +1,68 @@
+//! The revisions of the price book on PostgreSQL.
+
+use callmeter_core::Timestamp;
+use callmeter_price::Book;
+
+use super::connect::{Tx, bytea, int8, text};
+use super::schema::{Lock, get};
+use crate::StoreError;
+use crate::book::{self, BookRevision, Revision};
+
+/// Appends `book` as a revision. Batches that began before finish by the old one first.
+pub(super) fn append(tx: &mut Tx<'_>, book: &Book, now: Timestamp) -> Result<(), StoreError> {
+    Lock::Book.take(tx)?;
+    tx.execute(
+        "INSERT INTO callmeter.book_revisions (rev, name, version, content_id, body, made_at)
+         SELECT coalesce(max(rev), 0) + 1, $1, $2, $3, $4, $5 FROM callmeter.book_revisions",
+        &[
+            text(&book.name()),
+            text(&book.version()),
+            text(&book.content_id()),
+            bytea(&book::packed(book)),
+            int8(&now.as_micros()),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Appends the built-in book if the store uses an older version of it; says whether it did.
+pub(super) fn refresh(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    if book::newer_than(&newest(tx)?).is_none() {
+        return Ok(false);
+    }
+    Lock::Book.take(tx)?;
+    match book::newer_than(&newest(tx)?) {
+        Some(book) => append(tx, &book, now).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// What the newest revision is.
+pub(super) fn newest(tx: &mut Tx<'_>) -> Result<BookRevision, StoreError> {
+    let row = tx.query_opt(
+        "SELECT rev, name, version FROM callmeter.book_revisions ORDER BY rev DESC LIMIT 1",
+        &[],
+    )?;
+    let row = row.ok_or_else(|| super::broken("the store has no price book"))?;
+    Ok(BookRevision {
+        number: number(get(&row, 0)?),
+        name: get(&row, 1)?,
+        version: get(&row, 2)?,
+    })
+}
+
+/// Reads the newest revision.
+pub(super) fn load(tx: &mut Tx<'_>) -> Result<Revision, StoreError> {
+    let row = tx.query_opt(
+        "SELECT rev, name, content_id, body FROM callmeter.book_revisions ORDER BY rev DESC LIMIT 1",
+        &[],
+    )?;
+    let row = row.ok_or_else(|| super::broken("the store has no price book"))?;
+    let (name, content_id): (String, String) = (get(&row, 1)?, get(&row, 2)?);
+    let body: &[u8] = get(&row, 3)?;
+    book::unpacked(number(get(&row, 0)?), &name, &content_id, body)
+}
+
+fn number(rev: i64) -> u32 {
+    u32::try_from(rev).unwrap_or(u32::MAX)
+}

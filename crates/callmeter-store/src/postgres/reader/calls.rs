@@ -1,0 +1,144 @@
+//! Lists of calls: by time, caller, model, status, or by an id that a host or provider gave.
+
+use callmeter_core::CallId;
+
+use super::{Asking, PostgresReader};
+use crate::StoreError;
+use crate::call::{StoredCall, key_of};
+use crate::names::NameKind;
+use crate::postgres::columns;
+use crate::postgres::names::Names;
+use crate::question::{CallsQuery, Filter};
+
+/// A condition in SQL. Numbers stand in it as they are, so that the planner sees which partitions are meant; texts
+/// are parameters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Condition {
+    pub(super) sql: String,
+    pub(super) texts: Vec<String>,
+}
+
+impl Condition {
+    pub(super) fn and(&mut self, sql: &str) {
+        self.sql.push_str(if self.sql.is_empty() {
+            "WHERE "
+        } else {
+            " AND "
+        });
+        self.sql.push_str(sql);
+    }
+
+    fn and_text(&mut self, before: &str, text: &str, after: &str) {
+        // A text with a NUL is in no database.
+        self.texts.push(text.replace('\0', "\u{fffd}"));
+        let at = self.texts.len();
+        self.and(&format!("{before}${at}{after}"));
+    }
+}
+
+impl PostgresReader {
+    /// A page of calls, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn calls(&mut self, query: &CallsQuery) -> Result<Vec<StoredCall>, StoreError> {
+        self.ask(|asking| asking.calls(query))
+    }
+
+    /// The calls that carry `id` as their request id, response id or trace id, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_by_foreign_id(&mut self, id: &str) -> Result<Vec<StoredCall>, StoreError> {
+        let key = key_of(id);
+        let mut found = self.ask(|asking| {
+            let mut found = Vec::new();
+            for column in ["request_key", "response_key", "trace_key"] {
+                found.extend(asking.select(&format!("WHERE c.{column} = {key}"), &[])?);
+            }
+            Ok(found)
+        })?;
+        found.retain(|call| call.carries(id));
+        found.sort_by_key(|call| std::cmp::Reverse(call.record.call_id));
+        found.dedup_by_key(|call| call.record.call_id);
+        Ok(found)
+    }
+}
+
+impl Asking<'_, '_> {
+    fn calls(&mut self, query: &CallsQuery) -> Result<Vec<StoredCall>, StoreError> {
+        let Some(mut condition) = self.condition(&query.filter)? else {
+            return Ok(Vec::new());
+        };
+        if let Some(before) = query.before {
+            condition.and(&older_than(before));
+        }
+        let newest_first = format!("ORDER BY hi DESC, lo DESC LIMIT {}", query.limit);
+        let filter = &query.filter;
+        // Each pair of caller and model is a run of the index in the order of time.
+        let run = match (&filter.caller, &filter.model) {
+            (Some(caller), None) => {
+                let caller = Names::find(self.tx, NameKind::Caller, caller)?.unwrap_or(0);
+                Some((format!("caller = {caller}"), "model"))
+            }
+            (None, Some(_)) => Some(("true".to_owned(), "caller")),
+            _ => None,
+        };
+        let Some((fixed, open)) = run else {
+            let rest = format!("{} {newest_first}", condition.sql);
+            return self.select(&rest, &condition.texts);
+        };
+        condition.and(&format!("c.{open} = runs.number"));
+        let sql = format!(
+            "WITH RECURSIVE runs (number) AS (
+               SELECT min({open}) FROM callmeter.calls WHERE {fixed}
+               UNION ALL
+               SELECT (SELECT min({open}) FROM callmeter.calls WHERE {fixed} AND {open} > runs.number)
+               FROM runs WHERE runs.number IS NOT NULL
+             )
+             SELECT {} FROM runs, LATERAL (
+               SELECT * FROM callmeter.calls AS c {} {newest_first}
+             ) AS c WHERE runs.number IS NOT NULL {newest_first}",
+            columns::select_list(),
+            condition.sql
+        );
+        self.select_by(&sql, &condition.texts)
+    }
+
+    /// The filter in SQL over `calls` and `roll_day`; `None` when it names something that the store never saw.
+    pub(super) fn condition(&mut self, filter: &Filter) -> Result<Option<Condition>, StoreError> {
+        let mut condition = Condition::default();
+        if let Some(since) = filter.since {
+            condition.and(&format!("hi >= {}", CallId::hi_at(since)));
+        }
+        if let Some(until) = filter.until {
+            condition.and(&format!("hi < {}", CallId::hi_at(until)));
+        }
+        for (column, kind, word) in [
+            ("caller", NameKind::Caller, &filter.caller),
+            ("provider", NameKind::Provider, &filter.provider),
+            ("model", NameKind::Model, &filter.model),
+            ("status", NameKind::Status, &filter.status),
+        ] {
+            if let Some(word) = word {
+                match Names::find(self.tx, kind, word)? {
+                    Some(number) => condition.and(&format!("{column} = {number}")),
+                    None => return Ok(None),
+                }
+            }
+        }
+        for (column, word) in [("project", &filter.project), ("team", &filter.team)] {
+            if let Some(word) = word {
+                let before = format!("scope IN (SELECT id FROM callmeter.scopes WHERE {column} = ");
+                condition.and_text(&before, word, ")");
+            }
+        }
+        Ok(Some(condition))
+    }
+}
+
+fn older_than(call: CallId) -> String {
+    let (hi, lo) = (call.hi(), call.lo());
+    // The first part alone is what the planner can choose partitions by.
+    format!("hi <= {hi} AND (hi, lo) < ({hi}, {lo})")
+}

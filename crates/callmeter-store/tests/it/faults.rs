@@ -1,0 +1,311 @@
+//! Real faults under a store on PostgreSQL: servers killed, stopped and held, lines cut wherever it hurts, four
+//! writers at once, a pooler between. Every row is there once, and the sums are those of the rows.
+#![cfg(all(unix, feature = "postgres"))]
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use callmeter_core::{CallRecord, Sink, SinkErrorKind};
+use callmeter_store::{PostgresSchema, PostgresStore, StoreOptions, StoreUrl};
+use callmeter_testkit::chaos::{ChaosProxy, Fault, Mode};
+use callmeter_testkit::clock::ManualClock;
+use callmeter_testkit::postgres::{Database, Options, PgBouncer, PostgresServer};
+use callmeter_testkit::store::{check, some_records};
+
+use crate::contract::{Stand, postgres::Postgres};
+
+/// A store in a database of `server`; what is asked of it goes to the server itself.
+fn stand(server: &'static PostgresServer) -> Stand<Postgres> {
+    stand_in(server.database())
+}
+
+fn stand_in(database: Database<'static>) -> Stand<Postgres> {
+    let url = StoreUrl::parse(&database.url()).unwrap();
+    let stand = Stand::new(url, Postgres(database));
+    let url = stand.url.postgres().unwrap();
+    let mut schema = PostgresSchema::new(url, stand.clock.clone()).unwrap();
+    schema.migrate(&StoreOptions::default()).unwrap();
+    stand
+}
+
+/// A server of this test's own that may be killed. It lives as long as the process: its watcher ends it.
+fn durable() -> &'static PostgresServer {
+    Box::leak(Box::new(PostgresServer::start(&Options::durable())))
+}
+
+/// Whoever ships: opens a sink when it needs one, and sends a batch until it is acknowledged.
+struct Shipper {
+    url: StoreUrl,
+    clock: Arc<ManualClock>,
+    sink: Option<PostgresStore>,
+    limits: (Duration, Duration),
+    /// Told of each acknowledgement (`None`) and failure.
+    events: Sender<Option<SinkErrorKind>>,
+}
+
+impl Shipper {
+    fn new(url: &str, clock: &Arc<ManualClock>) -> (Self, Receiver<Option<SinkErrorKind>>) {
+        let (events, told) = channel();
+        let shipper = Self {
+            url: StoreUrl::parse(url).unwrap(),
+            clock: clock.clone(),
+            sink: None,
+            limits: (Duration::from_secs(30), Duration::from_secs(5)),
+            events,
+        };
+        (shipper, told)
+    }
+
+    /// Sends a batch until it is acknowledged; says how often it failed.
+    fn send(&mut self, batch: &[CallRecord]) -> usize {
+        for failures in 0.. {
+            assert!(failures < 10_000, "the store does not come back");
+            let sent = self.try_send(batch);
+            let event = sent.as_ref().err().copied();
+            let _ = self.events.send(event);
+            match event {
+                None => return failures,
+                Some(SinkErrorKind::Reject) => panic!("a good row is refused"),
+                Some(SinkErrorKind::Busy) => {}
+                Some(_) => self.sink = None,
+            }
+        }
+        unreachable!()
+    }
+
+    fn try_send(&mut self, batch: &[CallRecord]) -> Result<(), SinkErrorKind> {
+        if self.sink.is_none() {
+            let url = self.url.postgres().unwrap();
+            let opened = PostgresStore::open(url, StoreOptions::default(), self.clock.clone());
+            let mut store =
+                opened.map_err(|error| callmeter_core::SinkError::from(error).kind())?;
+            store.set_limits(self.limits.0, self.limits.1);
+            self.sink = Some(store);
+        }
+        let sink = self.sink.as_mut().unwrap();
+        sink.write(batch).map(|_| ()).map_err(|error| error.kind())
+    }
+}
+
+#[test]
+fn a_batch_that_is_cut_anywhere_is_there_once_when_it_is_sent_again() {
+    let stand = stand(PostgresServer::shared());
+    let proxy = ChaosProxy::to(stand.kind.0.server().address());
+    let (mut shipper, _told) = Shipper::new(&stand.kind.0.url_by(proxy.address()), &stand.clock);
+    let records = some_records(120, 900);
+    let statements = [
+        "BEGIN",
+        "pg_advisory_xact_lock_shared",
+        "FROM callmeter.about",
+        "INSERT INTO callmeter.calls",
+        "FOR UPDATE OF c",
+        "UPDATE callmeter.calls",
+        "pg_advisory_xact_lock(",
+        "FROM callmeter.roll_hour",
+        "INSERT INTO callmeter.roll_hour",
+        "INSERT INTO callmeter.roll_day",
+        "COMMIT",
+    ];
+    let mut batches = records.chunks(25);
+    // Known by then: names, groups and half of the calls, so that every statement above is sent.
+    for batch in batches.by_ref().take(4) {
+        shipper.send(batch);
+    }
+    for statement in statements {
+        for fault in [Fault::CutBefore(statement), Fault::LoseAnswer(statement)] {
+            let batch = batches.next().unwrap();
+            let before = proxy.faulted();
+            proxy.fault(fault.clone());
+            let failures = shipper.send(batch);
+            assert_eq!(proxy.faulted(), before + 1, "{fault:?} came to pass");
+            // A line that breaks before anything was asked is made anew unseen.
+            assert!(
+                failures == 1 || statement == "BEGIN",
+                "{fault:?}: {failures}"
+            );
+        }
+    }
+    for after in [1, 7, 150, 700, 2_000] {
+        for fault in [Fault::CutAfter(after), Fault::HalfClose(after)] {
+            proxy.fault(fault);
+            shipper.send(batches.next().unwrap_or(&records[..25]));
+        }
+    }
+    for batch in records.chunks(25) {
+        shipper.send(batch);
+    }
+    check(&stand, &records);
+    assert_hours_equal_rows(&stand);
+}
+
+#[test]
+fn a_line_that_hangs_is_given_up_and_the_batch_is_there_once() {
+    let stand = stand(PostgresServer::shared());
+    let proxy = ChaosProxy::to(stand.kind.0.server().address());
+    let url = format!("{}?connect_timeout=1", stand.kind.0.url_by(proxy.address()));
+    let (mut shipper, told) = Shipper::new(&url, &stand.clock);
+    shipper.limits = (Duration::from_millis(100), Duration::from_millis(100));
+    let records = some_records(60, 200);
+    shipper.send(&records[..50]);
+    let _ = told.try_iter().count();
+    std::thread::scope(|scope| {
+        proxy.set(Mode::Blackhole);
+        let sending = scope.spawn(|| shipper.send(&records));
+        // It has failed once: now the network is back.
+        assert_eq!(told.recv().unwrap(), Some(SinkErrorKind::Retry));
+        proxy.set(Mode::Pass);
+        sending.join().unwrap();
+    });
+    check(&stand, &records);
+}
+
+/// Four writers send overlapping batches by ways of their own; `disturb` is told of what becomes of each batch.
+fn four_writers(
+    stand: &Stand<Postgres>,
+    url: &str,
+    records: &[CallRecord],
+    limits: Option<(Duration, Duration)>,
+    disturb: impl FnOnce(&Receiver<Option<SinkErrorKind>>),
+) {
+    let (events, told) = channel();
+    let events = Mutex::new(events);
+    let clock = &stand.clock;
+    std::thread::scope(|scope| {
+        for n in 0..4_usize {
+            let (mut shipper, _) = Shipper::new(url, clock);
+            shipper.events = events.lock().unwrap().clone();
+            if let Some(limits) = limits {
+                shipper.limits = limits;
+            }
+            scope.spawn(move || {
+                // Each sends everything, cut otherwise, and from another place on.
+                let size = 20 + 7 * n;
+                let mut batches: Vec<_> = records.chunks(size).collect();
+                let turn = batches.len() * n / 4;
+                batches.rotate_left(turn);
+                for batch in batches {
+                    shipper.send(batch);
+                }
+            });
+        }
+        drop(events);
+        disturb(&told);
+    });
+}
+
+#[test]
+fn four_writers_at_once_leave_every_row_once_and_meet_no_deadlock() {
+    let stand = stand(durable());
+    let records = some_records(300, 800);
+    let url = stand.kind.0.url();
+    four_writers(&stand, &url, &records, None, |told| {
+        let failed = told.iter().flatten().count();
+        assert_eq!(failed, 0);
+    });
+    check(&stand, &records);
+    assert_hours_equal_rows(&stand);
+    // A session reports when it has been quiet for a second, or ends; those of the writers have ended.
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(stand.kind.0.psql(deadlocks), "0");
+}
+
+#[test]
+fn a_server_that_is_killed_and_stopped_under_load_has_every_row_once() {
+    let stand = stand(durable());
+    let server = stand.kind.0.server();
+    let records = some_records(300, 800);
+    let url = stand.kind.0.url();
+    four_writers(&stand, &url, &records, None, |told| {
+        for round in 0..4 {
+            // So many batches are in, others are on their way.
+            let acknowledged = told
+                .iter()
+                .filter(Option::is_none)
+                .take(5 + 3 * round)
+                .count();
+            if acknowledged == 0 {
+                break;
+            }
+            if round % 2 == 0 {
+                server.kill();
+            } else {
+                server.stop();
+            }
+            let failed = told.iter().flatten().take(4).count();
+            server.run_again();
+            if failed < 4 {
+                break;
+            }
+        }
+        told.iter().for_each(drop);
+    });
+    check(&stand, &records);
+    assert_hours_equal_rows(&stand);
+}
+
+#[test]
+fn a_server_that_is_held_under_load_and_goes_on_has_every_row_once() {
+    let stand = stand(durable());
+    let server = stand.kind.0.server();
+    let records = some_records(200, 500);
+    let url = format!("{}?connect_timeout=1", stand.kind.0.url());
+    let limits = (Duration::from_millis(150), Duration::from_millis(150));
+    four_writers(&stand, &url, &records, Some(limits), |told| {
+        for _ in 0..2 {
+            let acknowledged = told.iter().filter(Option::is_none).take(6).count();
+            if acknowledged < 6 {
+                break;
+            }
+            server.pause();
+            let _ = told
+                .iter()
+                .find(|event| *event == Some(SinkErrorKind::Retry));
+            server.resume();
+        }
+        told.iter().for_each(drop);
+    });
+    check(&stand, &records);
+    assert_hours_equal_rows(&stand);
+}
+
+#[test]
+fn a_pooler_in_transaction_mode_between_changes_nothing() {
+    let stand = stand(PostgresServer::shared());
+    let database = &stand.kind.0;
+    // Two connections for four writers: each transaction is on another.
+    let pooler = PgBouncer::before(
+        database.server(),
+        &["pool_mode = transaction", "default_pool_size = 2"],
+    );
+    let records = some_records(200, 500);
+    let url = database.url_by(pooler.address());
+    four_writers(&stand, &url, &records, None, |told| {
+        told.iter().for_each(drop);
+    });
+    check(&stand, &records);
+    // And what was written through it is read through it.
+    let through = Stand::new(StoreUrl::parse(&url).unwrap(), Postgres(stand.kind.0));
+    check(&through, &records);
+    let mut schema =
+        PostgresSchema::new(through.url.postgres().unwrap(), through.clock.clone()).unwrap();
+    assert!(!schema.migrate(&StoreOptions::default()).unwrap().is_made);
+}
+
+/// The hours' sums, which no report reads, against one GROUP BY over the rows.
+fn assert_hours_equal_rows(stand: &Stand<Postgres>) {
+    let differing = "
+        WITH of_rows AS (
+          SELECT scope::bigint, (hi >> 12) / 3600000 AS hour, provider::bigint, model::bigint, status::bigint,
+            count(*) AS n, sum(coalesce(input_tokens, 0)) AS input, sum(coalesce(output_tokens, 0)) AS output,
+            sum(coalesce(cost_picousd, 0)) AS cost, sum(coalesce(duration_us, 0)) AS duration
+          FROM callmeter.calls GROUP BY 1, 2, 3, 4, 5
+        ), of_rollup AS (
+          SELECT scope, hour, provider, model, status, n, input_tokens::numeric, output_tokens::numeric,
+            cost_microusd::numeric * 1000000 + cost_picousd, duration_us::numeric FROM callmeter.roll_hour
+        )
+        SELECT count(*) FROM (
+          (TABLE of_rows EXCEPT TABLE of_rollup) UNION ALL (TABLE of_rollup EXCEPT TABLE of_rows)
+        ) AS differing";
+    assert_eq!(stand.kind.0.psql(differing), "0");
+}

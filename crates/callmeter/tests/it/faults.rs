@@ -1,0 +1,212 @@
+//! Known faults, one test each: what is done about a file that is damaged, cut, empty, newer or in the way.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::homes::{TestHome, call, calls, place};
+
+/// Two spools of dead owners with three calls each, in files without logs: the first is to be damaged.
+fn two_spools(home: &TestHome) -> PathBuf {
+    let mut paths = Vec::new();
+    for first in [0, 10] {
+        let mut spool = home.spool();
+        spool.append(&calls(first..first + 3), &[], true).unwrap();
+        spool.append(&[], &[], true).unwrap();
+        paths.push(
+            home.path()
+                .join("spool")
+                .join(format!("{}.spool", spool.name())),
+        );
+    }
+    for path in &paths {
+        let db = rusqlite::Connection::open(path).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+    }
+    paths.remove(0)
+}
+
+fn aside(path: &std::path::Path) -> PathBuf {
+    path.with_extension("spool.damaged")
+}
+
+/// The damaged spool was set aside and named; the other was shipped.
+fn assert_set_aside(home: &TestHome, path: &std::path::Path) {
+    home.ship_all();
+    assert_eq!(home.stored(), vec![10, 11, 12]);
+    assert!(!path.exists() && aside(path).exists());
+    let standing = home.home().standing().unwrap();
+    assert_eq!(standing.set_aside, vec![aside(path)]);
+    assert!(standing.conservation.holds() && standing.unreadable.is_empty());
+}
+
+#[test]
+fn a_file_whose_header_is_garbage_is_set_aside() {
+    let home = place();
+    let path = two_spools(&home);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..100].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    assert_set_aside(&home, &path);
+}
+
+#[test]
+fn an_empty_file_is_set_aside() {
+    let home = place();
+    let path = two_spools(&home);
+    fs::write(&path, "").unwrap();
+    assert_set_aside(&home, &path);
+}
+
+#[test]
+fn a_database_of_something_else_is_set_aside() {
+    let home = place();
+    let path = two_spools(&home);
+    fs::remove_file(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch("CREATE TABLE precious(id INTEGER)")
+        .unwrap();
+    drop(other);
+    assert_set_aside(&home, &path);
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_set_aside_and_not_counted() {
+    let home = place();
+    let path = two_spools(&home);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
+    assert_set_aside(&home, &path);
+}
+
+#[test]
+fn pages_of_garbage_never_make_a_row_of_garbage() {
+    // Whichever page it is: rows come whole, or the file goes aside; the other spool is shipped.
+    let pages = {
+        let home = place();
+        fs::metadata(two_spools(&home)).unwrap().len() / 8_192
+    };
+    assert!(pages > 5);
+    for page in 1..pages {
+        let home = place();
+        let path = two_spools(&home);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = usize::try_from(page * 8_192).unwrap();
+        bytes[at..at + 8_192].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        home.ship_all();
+        for stored in home.sink.calls() {
+            assert_eq!(
+                stored,
+                call(stored.call_id.lo().cast_unsigned()),
+                "page {page}"
+            );
+        }
+        let stored = home.stored();
+        assert!(stored.ends_with(&[10, 11, 12]), "page {page}: {stored:?}");
+    }
+}
+
+#[test]
+fn a_log_of_garbage_is_no_log() {
+    let home = place();
+    let mut spool = home.spool();
+    spool.append(&calls(0..3), &[], true).unwrap();
+    spool.append(&[], &[], true).unwrap();
+    let path = home
+        .path()
+        .join("spool")
+        .join(format!("{}.spool", spool.name()));
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    spool.append(&calls(3..6), &[], true).unwrap();
+    // As a kill leaves it, before the last connection could put the log into the file.
+    let kept = fs::read(&path).unwrap();
+    let wal = path.with_extension("spool-wal");
+    let mut log = fs::read(&wal).unwrap();
+    drop((spool, db));
+    log[60..].fill(0x5a);
+    fs::write(&path, kept).unwrap();
+    fs::write(&wal, log).unwrap();
+    home.ship_all();
+    assert_eq!(home.stored(), vec![0, 1, 2]);
+    assert!(home.standing().holds());
+}
+
+#[test]
+fn a_record_of_garbage_is_kept_in_rejected_and_the_others_are_shipped() {
+    let home = place();
+    let mut spool = home.spool();
+    spool.append(&calls(0..3), &[], false).unwrap();
+    let path = home
+        .path()
+        .join("spool")
+        .join(format!("{}.spool", spool.name()));
+    drop(spool);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE rows SET record = x'01ff00' WHERE seq = 2", [])
+        .unwrap();
+    drop(db);
+    home.ship_all();
+    assert_eq!(home.stored(), vec![0, 2]);
+    let standing = home.standing();
+    assert_eq!((standing.acknowledged, standing.rejected), (2, 1));
+    assert!(standing.holds());
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let kept: String = db
+        .query_row("SELECT reason FROM rejected WHERE seq = 2", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(kept, "the record is corrupt");
+}
+
+#[test]
+fn a_link_in_place_of_a_spool_is_not_followed() {
+    let home = place();
+    let path = two_spools(&home);
+    let elsewhere = home.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    home.ship_all();
+    assert_eq!(home.stored(), vec![10, 11, 12]);
+    assert!(elsewhere.exists());
+}
+
+#[test]
+fn a_store_that_another_process_keeps_locked_is_waited_for_and_never_degraded() {
+    use callmeter_store::{SqliteOptions, SqliteStore};
+    let home = place();
+    let path = home.path().join("store.sqlite");
+    let mut spool = home.spool();
+    spool.append(&calls(0..50), &[], false).unwrap();
+    spool.append(&[], &[], false).unwrap();
+    let open = {
+        let (path, clock) = (path.clone(), home.clock.clone());
+        move || {
+            let mut store = SqliteStore::open(&path, SqliteOptions::default(), clock.clone())?;
+            store.set_busy_limit(Duration::from_millis(1))?;
+            Ok(Box::new(store) as Box<dyn callmeter_core::Sink>)
+        }
+    };
+    let mut shipper = home.shipper_with(open);
+    home.drive(&mut shipper, Duration::from_secs(3));
+    assert_eq!(home.standing().acknowledged, 50);
+    // The store is open now; another process writes to it and does not end.
+    let mut other = rusqlite::Connection::open(&path).unwrap();
+    let writing = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    spool.append(&calls(50..60), &[], false).unwrap();
+    spool.append(&[], &[], false).unwrap();
+    home.drive(&mut shipper, Duration::from_secs(2));
+    assert!(!shipper.is_degraded());
+    assert_eq!(home.standing().spooled, 10);
+    drop(writing);
+    home.drive(&mut shipper, Duration::from_secs(3));
+    assert_eq!(home.standing().acknowledged, 60);
+    assert!(home.standing().holds());
+}

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The table holds for normal and build dependencies, optional ones and those of one platform included. Tests
-//! may use more: every crate may have the testkit, which nothing else may. Nobody depends on xtask.
+//! may use more: every crate may have the testkit, which nothing else may. Nobody depends on xtask, nor on the
+//! simulation.
 
 use std::collections::BTreeMap;
 
@@ -45,10 +46,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "callmeter-wire",
         ],
     ),
+    (
+        SIMULATE,
+        &["callmeter", "callmeter-core", "callmeter-flight"],
+    ),
     (TESTKIT, &["callmeter-core"]),
     (XTASK, &[]),
 ];
 
+const SIMULATE: &str = "callmeter-simulate";
 const TESTKIT: &str = "callmeter-testkit";
 const XTASK: &str = "xtask";
 

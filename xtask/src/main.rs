@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask check`, `cargo xtask fuzz`, `cargo xtask prices`.
+//! Developer commands: `cargo xtask test`, `check`, `simulate`, `fuzz`, `prices`.
 //!
 //! Each command needs nothing but Rust, git and the package registries; of `test --full` two areas also need Python
 //! and a C++ compiler. It runs from any directory of the
@@ -19,6 +19,7 @@ mod metadata;
 mod parts;
 mod prices;
 mod shell;
+mod simulate;
 mod tests;
 mod totals;
 mod unsafety;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", rest @ ..] => tests::run(rest),
         ["check", rest @ ..] => check::run(rest),
+        ["simulate", rest @ ..] => simulate::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["prices"] => prices::build(&shell::root()).map(|()| true),
         [] | ["help" | "--help" | "-h"] => {
@@ -59,6 +61,7 @@ fn help() -> String {
 cargo xtask test [--full] [AREA…]   run every test and count; areas: {}
                                     --full adds what takes long
 cargo xtask check [NAME…]           check all but the tests: {}
+cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask fuzz [--runs N] [TARGET…]
                                     fuzz readers and adopter, bounded
 cargo xtask prices                  write the built-in price book from its sources

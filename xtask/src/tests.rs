@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::fuzz;
 use crate::parts;
 use crate::shell;
+use crate::simulate;
 use crate::totals::Totals;
 
 /// A way to run tests and to count them.
@@ -41,6 +42,13 @@ const AREAS: &[Area] = &[
         needs_parts: false,
         command: loom,
         count: Totals::of_rust,
+    },
+    Area {
+        name: "simulate",
+        is_long: true,
+        needs_parts: false,
+        command: simulate::full,
+        count: Totals::of_simulation,
     },
     Area {
         name: "sanitiser",
@@ -348,7 +356,7 @@ mod unit {
         assert_eq!(
             error.as_deref(),
             Some(
-                "there is no area 'nowhere'; there are: rust, loom, sanitiser, differential, fuzz"
+                "there is no area 'nowhere'; there are: rust, loom, simulate, sanitiser, differential, fuzz"
             )
         );
     }

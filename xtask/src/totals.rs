@@ -49,6 +49,19 @@ impl Totals {
         Some(totals)
     }
 
+    /// The verdict of a part of the simulation; none in any other line.
+    pub(crate) fn of_simulation(line: &str) -> Option<Self> {
+        let mut totals = Self::default();
+        if line == "every promise was kept" {
+            totals.passed = 1;
+        } else if line.contains(" breaks CM-") {
+            totals.failed = 1;
+        } else {
+            return None;
+        }
+        Some(totals)
+    }
+
     /// Whether every test passed, and there was one.
     pub(crate) fn are_good(&self) -> bool {
         self.failed == 0 && self.passed > 0
@@ -97,6 +110,15 @@ mod unit {
         ] {
             assert_eq!(Totals::of_rust(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn the_verdict_of_a_simulation_is_counted() {
+        let verdict = |line| Totals::of_simulation(line).map(|all| (all.passed, all.failed));
+        assert_eq!(verdict("every promise was kept"), Some((1, 0)));
+        let broken = "seed 7 breaks CM-5: call 3 is stored more than once";
+        assert_eq!(verdict(broken), Some((0, 1)));
+        assert_eq!(verdict("500 seeds from 0: 9 calls"), None);
     }
 
     #[test]

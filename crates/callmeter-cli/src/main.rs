@@ -1,7 +1,8 @@
 //! The command `callmeter`.
 //!
 //! Owns the way from arguments to settings to a command, and what is printed: figures on standard output,
-//! everything else on standard error. Exit codes: 0 done, 1 failed or trouble found, 2 wrong usage.
+//! everything else on standard error. Exit codes: 0 done, 1 failed or trouble found, 2 wrong usage, 3 calls
+//! are left (`ship`).
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
@@ -12,6 +13,8 @@ mod failure;
 mod filter;
 mod log;
 mod print;
+#[cfg(test)]
+mod reference;
 mod span;
 mod terminal;
 

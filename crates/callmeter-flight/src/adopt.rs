@@ -41,6 +41,8 @@ pub struct AdoptedCalls {
     pub service: String,
     /// The home that it recorded for.
     pub home: String,
+    /// The store that its calls are for; empty where none was known. A longer name is cut.
+    pub store: String,
     /// When it is last known to have lived.
     pub last_seen: Timestamp,
     /// Calls that were finished.
@@ -151,11 +153,12 @@ fn calls_of(image: &Image, described: &Header) -> AdoptedCalls {
             .unwrap_or(0)
             .min(described.geometry.names_words),
     };
-    let (service, home) = read_owner(image);
+    let [service, home, store] = read_owner(image);
     let mut calls = AdoptedCalls {
         pid: described.pid,
         service,
         home,
+        store,
         last_seen: Timestamp::from_micros(image.word(header::HEARTBEAT).cast_signed()),
         finished: Vec::new(),
         aborted: Vec::new(),

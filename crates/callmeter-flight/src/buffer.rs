@@ -37,6 +37,8 @@ pub struct Options {
     pub service: String,
     /// The home, for `callmeter top`.
     pub home: String,
+    /// The store that its calls are for, without a password: who adopts them knows by it where they go.
+    pub store: String,
     /// Whether the group of the directory may read and adopt the file as well.
     pub group_access: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Options {
             names_bytes: 256 << 10,
             service: String::new(),
             home: String::new(),
+            store: String::new(),
             group_access: false,
         }
     }
@@ -160,7 +163,8 @@ impl FlightBuffer {
         for block in buffer.blocks() {
             block.reset();
         }
-        described.write(buffer.region.words(), &options.service, &options.home);
+        let owner = [&*options.service, &*options.home, &*options.store];
+        described.write(buffer.region.words(), owner);
         buffer
     }
 

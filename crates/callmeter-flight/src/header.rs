@@ -47,16 +47,13 @@ impl Header {
     }
 
     /// Writes the header into a fresh file.
-    pub(crate) fn write(&self, words: &[AtomicU64], service: &str, home: &str) {
+    pub(crate) fn write(&self, words: &[AtomicU64], owner: [&str; 3]) {
         let put = |at: usize, word: u64| {
             if let Some(to) = words.get(at) {
                 to.store(word, Ordering::Relaxed);
             }
         };
-        for (at, text, room) in [
-            (header::SERVICE, service, header::SERVICE_WORDS),
-            (header::HOME, home, header::HOME_WORDS),
-        ] {
+        for ((at, room), text) in OWNER.into_iter().zip(owner) {
             let room = room.saturating_sub(1).saturating_mul(WORD_BYTES);
             let text = head_of(text, room);
             put(at, text.len() as u64);
@@ -123,9 +120,16 @@ pub(crate) fn min_writer(words: &impl Words) -> u32 {
     words.word(header::WRITER) as u32
 }
 
-/// The service and the home that a file names.
-pub(crate) fn read_owner(words: &impl Words) -> (String, String) {
-    let text = |at: usize, room: usize| {
+/// Where the texts about the owner lie, and in how many words: service, home, store.
+const OWNER: [(usize, usize); 3] = [
+    (header::SERVICE, header::SERVICE_WORDS),
+    (header::HOME, header::HOME_WORDS),
+    (header::STORE, header::STORE_WORDS),
+];
+
+/// The service, the home and the store that a file names.
+pub(crate) fn read_owner(words: &impl Words) -> [String; 3] {
+    OWNER.map(|(at, room)| {
         let room = room.saturating_sub(1).saturating_mul(WORD_BYTES);
         let len = usize::try_from(words.word(at))
             .unwrap_or(usize::MAX)
@@ -134,9 +138,5 @@ pub(crate) fn read_owner(words: &impl Words) -> (String, String) {
         clean_text(&String::from_utf8_lossy(&bytes), room)
             .0
             .into_owned()
-    };
-    (
-        text(header::SERVICE, header::SERVICE_WORDS),
-        text(header::HOME, header::HOME_WORDS),
-    )
+    })
 }

@@ -63,11 +63,13 @@ pub(crate) mod header {
     pub(crate) const DROPPED: usize = 40;
     /// Calls of which something was cut for want of room.
     pub(crate) const CUT: usize = 56;
-    /// Length in bytes and text of the service's name; then the same of the home.
+    /// Length in bytes and text of the service's name; then the same of the home, and of the store.
     pub(crate) const SERVICE: usize = 64;
     pub(crate) const HOME: usize = 128;
+    pub(crate) const STORE: usize = 384;
     pub(crate) const SERVICE_WORDS: usize = 64;
     pub(crate) const HOME_WORDS: usize = 256;
+    pub(crate) const STORE_WORDS: usize = 128;
 }
 
 /// The words of a block's line.

@@ -142,7 +142,7 @@ impl InFlight {
             }
         }
         calls.sort_by_key(|call| call.call_id);
-        let (service, home) = read_owner(&image);
+        let [service, home, _] = read_owner(&image);
         Ok(Self {
             is_alive: is_alive(path),
             path: path.to_owned(),

@@ -22,30 +22,28 @@ const PICO_PER_MICRO: i128 = 1_000_000;
 /// The numbers of a group: scope, caller, provider, model, status, fallback target (0 = none).
 pub(crate) type Key = [i64; 6];
 
-/// What reports are made of: a group of calls on one day.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    pub(crate) day: i64,
-    pub(crate) key: Key,
-    pub(crate) group: Group,
-}
-
 /// What rows are given to: a moment, a key, sums, durations.
 pub(crate) type Take<'a> =
     dyn FnMut(Timestamp, Key, [i64; SUMS], &[i64]) -> Result<(), StoreError> + 'a;
+
+/// What groups of `roll_day` are given to: a day, a key, sums, the stored form of a histogram.
+pub(crate) type TakeDay<'a> =
+    dyn FnMut(i64, Key, [i64; SUMS], &[u8]) -> Result<(), StoreError> + 'a;
 
 /// Where groups come from: a store's tables, in one snapshot.
 pub(crate) trait Source {
     /// The zone of the store's accounting days.
     fn zone(&self) -> &AccountingZone;
 
-    /// Groups of `roll_day` from day `first` on and before day `last`; the filter's times are not looked at.
+    /// Gives the groups of `roll_day` from day `first` on and before day `last` to `take`; the filter's times are not
+    /// looked at.
     fn days(
         &mut self,
         filter: &Filter,
         first: Option<i64>,
         last: Option<i64>,
-    ) -> Result<Vec<Piece>, StoreError>;
+        take: &mut TakeDay<'_>,
+    ) -> Result<(), StoreError>;
 
     /// Gives the rows of a filter to `take`, one by one or several of one key and quarter of an hour together: when
     /// they started, their key, their sums, and their durations.
@@ -66,26 +64,95 @@ pub(crate) trait Source {
     fn scope_words(&mut self, number: i64) -> Result<Option<Arc<ScopeWords>>, StoreError>;
 }
 
+/// A row of a report on its way: groups are added up by their numbers, and put into words once.
+#[derive(Debug, Default)]
+struct Sum {
+    group: Group,
+    /// Histograms in their stored form, one behind the other, and where each ends.
+    blobs: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Sum {
+    fn add(&mut self, sums: [i64; SUMS], blob: &[u8]) {
+        for (sum, share) in self.group.sums.iter_mut().zip(sums) {
+            *sum = sum.saturating_add(share);
+        }
+        self.blobs.extend_from_slice(blob);
+        self.ends.push(self.blobs.len());
+    }
+
+    fn add_group(&mut self, group: &Group) {
+        self.add(group.sums, &[]);
+        self.group.durations.merge(&group.durations);
+    }
+
+    fn finish(mut self) -> Group {
+        let mut from = 0;
+        let blobs = self.ends.iter().map(|end| {
+            let blob = self.blobs.get(from..*end).unwrap_or_default();
+            from = *end;
+            blob
+        });
+        self.group.durations.merge(&Histogram::of_blobs(blobs));
+        self.group
+    }
+}
+
+/// Groups by period and numbers, of which only those are kept that are asked for.
+#[derive(Debug)]
+struct Sheet<'q> {
+    query: &'q ReportQuery,
+    sums: HashMap<(Option<i64>, Key), Sum>,
+}
+
+impl Sheet<'_> {
+    fn at(&mut self, day: i64, key: Key) -> &mut Sum {
+        let [scope, caller, provider, model, status, fallback_to] = key;
+        let asked = |dimension, number| {
+            if self.query.by.contains(&dimension) {
+                number
+            } else {
+                0
+            }
+        };
+        // Scope and status tell how calls are paid for and how they ended, whatever is asked for.
+        let key = [
+            scope,
+            asked(Dimension::Caller, caller),
+            asked(Dimension::Provider, provider),
+            asked(Dimension::Model, model),
+            status,
+            asked(Dimension::FallbackTo, fallback_to),
+        ];
+        let period = self.query.period.start_of(day);
+        self.sums.entry((period, key)).or_default()
+    }
+}
+
 /// Answers a report, its rows by period and key.
 pub(crate) fn report(
     source: &mut impl Source,
     query: &ReportQuery,
 ) -> Result<Vec<ReportRow>, StoreError> {
-    let mut rows: BTreeMap<(Option<i64>, Vec<Option<String>>), Totals> = BTreeMap::new();
-    let pieces = pieces(source, query)?;
-    let mut numbers: Vec<i64> = pieces
-        .iter()
-        .flat_map(|piece| piece.key.into_iter().skip(1))
+    let mut sheet = Sheet {
+        query,
+        sums: HashMap::new(),
+    };
+    fill(source, &mut sheet)?;
+    let mut numbers: Vec<i64> = sheet
+        .sums
+        .keys()
+        .flat_map(|(_, key)| key.iter().copied().skip(1))
         .filter(|number| *number != 0)
         .collect();
     numbers.sort_unstable();
     numbers.dedup();
     source.expect_words(&numbers)?;
-    for piece in pieces {
-        let (key, totals) = words_of(source, &piece, &query.by)?;
-        rows.entry((query.period.start_of(piece.day), key))
-            .or_default()
-            .add(&totals);
+    let mut rows: BTreeMap<(Option<i64>, Vec<Option<String>>), Totals> = BTreeMap::new();
+    for ((period, key), sum) in sheet.sums {
+        let (key, totals) = words_of(source, key, &sum.finish(), &query.by)?;
+        rows.entry((period, key)).or_default().add(&totals);
     }
     Ok(rows
         .into_iter()
@@ -137,13 +204,15 @@ pub(crate) fn unpriced(
     Ok(unpriced)
 }
 
-fn pieces(source: &mut impl Source, query: &ReportQuery) -> Result<Vec<Piece>, StoreError> {
+/// Puts whole days and edges on the sheet.
+fn fill(source: &mut impl Source, sheet: &mut Sheet<'_>) -> Result<(), StoreError> {
+    let query = sheet.query;
     let filter = &query.filter;
     let zone = source.zone().clone();
     let own_zone = query.zone.as_deref().is_none_or(|name| name == zone.name());
     if !own_zone && query.period != Period::Whole {
         let zone = AccountingZone::named(query.zone.as_deref().unwrap_or("UTC"))?;
-        return pieces_of_rows(source, filter, &zone);
+        return fill_by_rows(source, sheet, filter, &zone);
     }
     // The first day that begins in the range, and the first that does not end in it.
     let first = filter.since.map(|since| {
@@ -158,9 +227,12 @@ fn pieces(source: &mut impl Source, query: &ReportQuery) -> Result<Vec<Piece>, S
     if let (Some(first), Some(last)) = (first, last)
         && last < first
     {
-        return pieces_of_rows(source, filter, &zone);
+        return fill_by_rows(source, sheet, filter, &zone);
     }
-    let mut pieces = source.days(filter, first, last)?;
+    source.days(filter, first, last, &mut |day, key, sums, blob| {
+        sheet.at(day, key).add(sums, blob);
+        Ok(())
+    })?;
     if let (Some(since), Some(first)) = (filter.since, first)
         && zone.day_start(first) > since
     {
@@ -168,7 +240,7 @@ fn pieces(source: &mut impl Source, query: &ReportQuery) -> Result<Vec<Piece>, S
             until: Some(zone.day_start(first)),
             ..filter.clone()
         };
-        pieces.extend(pieces_of_rows(source, &edge, &zone)?);
+        fill_by_rows(source, sheet, &edge, &zone)?;
     }
     if let (Some(until), Some(last)) = (filter.until, last)
         && zone.day_start(last) < until
@@ -177,17 +249,18 @@ fn pieces(source: &mut impl Source, query: &ReportQuery) -> Result<Vec<Piece>, S
             since: Some(zone.day_start(last)),
             ..filter.clone()
         };
-        pieces.extend(pieces_of_rows(source, &edge, &zone)?);
+        fill_by_rows(source, sheet, &edge, &zone)?;
     }
-    Ok(pieces)
+    Ok(())
 }
 
 /// The same from rows, for stretches of time that are no whole accounting days.
-fn pieces_of_rows(
+fn fill_by_rows(
     source: &mut impl Source,
+    sheet: &mut Sheet<'_>,
     filter: &Filter,
     zone: &AccountingZone,
-) -> Result<Vec<Piece>, StoreError> {
+) -> Result<(), StoreError> {
     let mut groups: HashMap<(i64, i64, Key), Group> = HashMap::new();
     let own_zone = source.zone().clone();
     source.rows(filter, &mut |started_at, key, sums, durations| {
@@ -195,12 +268,11 @@ fn pieces_of_rows(
         groups.entry(days).or_default().add_sums(sums, durations)
     })?;
     let mut known: HashMap<AdmissionKey, bool> = HashMap::new();
-    let mut pieces = Vec::with_capacity(groups.len());
     for ((day, own_day, mut key), group) in groups {
         fold_unknown(source, &mut known, own_day, &mut key)?;
-        pieces.push(Piece { day, key, group });
+        sheet.at(day, key).add_group(&group);
     }
-    Ok(pieces)
+    Ok(())
 }
 
 /// Puts `~other` for names that the rollups of that day do not know, as they do.
@@ -240,10 +312,11 @@ fn fold_unknown(
 
 fn words_of(
     source: &mut impl Source,
-    piece: &Piece,
+    key: Key,
+    group: &Group,
     by: &[Dimension],
 ) -> Result<(Vec<Option<String>>, Totals), StoreError> {
-    let [scope, caller, provider, model, status, fallback_to] = piece.key;
+    let [scope, caller, provider, model, status, fallback_to] = key;
     let scope = source.scope_words(scope)?;
     let mut word =
         |number: i64| -> Result<String, StoreError> { Ok(source.word(number)?.to_string()) };
@@ -264,7 +337,7 @@ fn words_of(
         });
     }
     let billing = scope.and_then(|words| words.billing);
-    Ok((key, totals_of(&piece.group, status_word, billing)))
+    Ok((key, totals_of(group, status_word, billing)))
 }
 
 fn scope_word(words: &ScopeWords, dimension: Dimension) -> Option<String> {

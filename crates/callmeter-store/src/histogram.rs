@@ -28,6 +28,9 @@ const STEPS: [u64; 16] = [
     17_664_662_643_191_237_677,
 ];
 
+/// How many buckets there are: 64 octaves.
+const BUCKETS: usize = 1_024;
+
 /// A histogram of durations. A count may be negative in a difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram(Vec<(u16, i64)>);
@@ -108,6 +111,24 @@ impl Histogram {
             merged.extend(pair.filter(|(_, count)| *count != 0));
         }
         self.0 = merged;
+    }
+
+    /// The sum of histograms in their stored form. One that is corrupt adds what can be read of it.
+    pub(crate) fn of_blobs<'b>(blobs: impl Iterator<Item = &'b [u8]>) -> Self {
+        let mut counts = vec![0_i64; BUCKETS];
+        for mut blob in blobs {
+            let mut next = 0_u64;
+            while let Some((gap, count)) = take_varint(&mut blob).zip(take_varint(&mut blob)) {
+                let bucket = next.saturating_add(gap);
+                next = bucket.saturating_add(1);
+                let at = usize::try_from(bucket).unwrap_or(usize::MAX);
+                if let (Some(sum), Ok(count)) = (counts.get_mut(at), i64::try_from(count)) {
+                    *sum = sum.saturating_add(count);
+                }
+            }
+        }
+        let buckets = (0_u16..).zip(counts);
+        Self(buckets.filter(|(_, count)| *count != 0).collect())
     }
 
     /// How many durations it holds.
@@ -222,6 +243,22 @@ mod tests {
                 histogram.add(duration, 1);
             }
             prop_assert_eq!(Histogram::from_blob(&histogram.to_blob()), Some(histogram));
+        }
+
+        #[test]
+        fn blobs_add_up_as_histograms_do(
+            parts in prop::collection::vec(prop::collection::vec(0..u64::MAX, 0..20), 0..8),
+        ) {
+            let mut expected = Histogram::default();
+            let mut blobs = Vec::new();
+            for part in parts {
+                let mut histogram = Histogram::default();
+                part.iter().for_each(|duration| histogram.add(*duration, 1));
+                expected.merge(&histogram);
+                blobs.push(histogram.to_blob());
+            }
+            let blobs = blobs.iter().map(Vec::as_slice);
+            prop_assert_eq!(Histogram::of_blobs(blobs), expected);
         }
 
         #[test]

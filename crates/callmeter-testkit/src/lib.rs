@@ -2,9 +2,9 @@
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), an allocator that counts ([`allocations`]), a child forked without
-//! exec ([`fork`]), a real PostgreSQL ([`postgres`]) and a proxy that breaks its connections ([`chaos`]),
-//! what every store promises ([`store`]), and the fixed look-alikes of secrets and content that privacy
-//! tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
+//! exec ([`fork`]), a real PostgreSQL ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks
+//! its connections ([`chaos`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
+//! content that privacy tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 
 pub mod allocations;
@@ -14,6 +14,8 @@ pub mod clock;
 #[cfg(unix)]
 pub mod fork;
 pub mod markers;
+#[cfg(unix)]
+pub mod pooler;
 #[cfg(unix)]
 pub mod postgres;
 pub mod records;

@@ -48,7 +48,7 @@ impl Options {
 #[derive(Debug)]
 pub struct PostgresServer {
     bin: PathBuf,
-    runner: Runner,
+    pub(crate) runner: Runner,
     /// Holds data, socket and log; deleted with the server.
     directory: PathBuf,
     port: u16,
@@ -402,89 +402,9 @@ impl Database<'_> {
     }
 }
 
-/// A PgBouncer before a server. It ends when dropped, or with the process.
-#[derive(Debug)]
-pub struct PgBouncer {
-    address: SocketAddr,
-    watcher: Child,
-    _place: tempfile::TempDir,
-}
-
-impl PgBouncer {
-    /// Starts a pooler for every database of `server`; `settings` are lines of its section `[pgbouncer]`.
-    ///
-    /// # Panics
-    /// When this machine has no PgBouncer, with what to install; or when it does not start.
-    pub fn before(server: &PostgresServer, settings: &[&str]) -> Self {
-        let place = tempfile::tempdir().expect("a temporary directory");
-        server.runner.own(place.path());
-        let port = free_port();
-        let file = place.path().join("pgbouncer.ini");
-        let text = format!(
-            "[databases]\n* = host=127.0.0.1 port={} user={SUPERUSER}\n[pgbouncer]\n\
-             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             max_client_conn = 100\n{}\n",
-            server.port,
-            settings.join("\n")
-        );
-        std::fs::write(&file, text).expect("the pooler's settings are written");
-        server.runner.own(&file);
-        let program = ["/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer"]
-            .into_iter()
-            .find(|program| Path::new(program).exists())
-            .unwrap_or("pgbouncer");
-        let script = "\"$1\" -q \"$2\" & p=$!; cat >/dev/null; kill $p";
-        let file = file.display().to_string();
-        let mut watcher = server
-            .runner
-            .command(Path::new("sh"), &["-c", script, "watcher", program, &file])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .expect("a shell starts");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        while std::net::TcpStream::connect(address).is_err() {
-            let ended = watcher.try_wait().expect("a child can be asked").is_some();
-            assert!(
-                !ended && has_program(program),
-                "PgBouncer does not start: `apt-get install -y pgbouncer`"
-            );
-            std::thread::yield_now();
-        }
-        Self {
-            address,
-            watcher,
-            _place: place,
-        }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        drop(self.watcher.stdin.take());
-        let _ = self.watcher.wait();
-    }
-}
-
-fn has_program(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
-}
-
 /// As whom the server's programs run: never as root, which they refuse.
 #[derive(Clone, Debug)]
-enum Runner {
+pub(crate) enum Runner {
     Same,
     Other(u32, u32),
 }
@@ -505,14 +425,14 @@ impl Runner {
         }
     }
 
-    fn own(&self, directory: &Path) {
+    pub(crate) fn own(&self, directory: &Path) {
         if let Self::Other(user, group) = self {
             std::os::unix::fs::chown(directory, Some(*user), Some(*group))
                 .expect("root gives a directory away");
         }
     }
 
-    fn command(&self, program: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir("/");
         if let Self::Other(user, group) = self {
@@ -578,7 +498,7 @@ fn find_bin() -> Option<PathBuf> {
     versions.pop().map(|(_, bin)| bin)
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener
         .local_addr()

@@ -6,8 +6,9 @@
 //! a flight file without  its process died before it had a spool: the rows go into a new one
 //! ```
 //! Each arrow is a step that may be the last before the adopter dies as well; whoever comes next begins
-//! again and changes nothing twice. A flight file that lies nowhere any more (a reboot) is settled. One of
-//! a newer format is left for a newer callmeter, and with it the rows that may be double.
+//! again and changes nothing twice. A file for another store is left to that store's shipper. A flight file
+//! that lies nowhere any more (a reboot) is settled. One of a newer format is left for a newer callmeter,
+//! and with it the rows that may be double.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,9 @@ use callmeter_core::Timestamp;
 use callmeter_flight::FlightError;
 
 use crate::spool::{Disk, Hold, SpoolError, SpoolOutlet, SpoolOwner};
+
+/// A store's name in a flight file may have been cut from so many bytes on.
+const CUT_FROM: usize = 1_000;
 
 /// A spool that is shipped.
 #[derive(Debug)]
@@ -94,6 +98,14 @@ impl Adopter {
         Ok(total)
     }
 
+    /// Whether calls for a store so named are this adopter's business. Where settings could not be read no
+    /// store is named, and a long name is cut.
+    fn is_ours(&self, store: &str) -> bool {
+        store.is_empty()
+            || store == self.store
+            || store.len() >= CUT_FROM && self.store.starts_with(store)
+    }
+
     /// Adopts a flight file that none of the open spools names.
     fn adopt_orphan(
         &mut self,
@@ -117,6 +129,10 @@ impl Adopter {
                 return Ok(());
             }
         };
+        if !self.is_ours(&dead.calls().store) {
+            self.foreign.insert(flight.to_owned());
+            return Ok(());
+        }
         for name in disk.spools()? {
             let feeds = match disk.open(&name) {
                 Ok(mut spool) => spool.flights()?.iter().any(|fed| fed == flight),

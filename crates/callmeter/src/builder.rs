@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
+use callmeter_flight::Options;
 
 use crate::global;
 use crate::pipeline::{Callmeter, Plan, SinkSource};
@@ -25,6 +26,7 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     sink: Option<(String, MakeSink)>,
     disk: Option<Arc<dyn Disk>>,
+    flight: Option<Options>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -80,6 +82,13 @@ impl Builder {
     #[doc(hidden)]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = Some(disk);
+        self
+    }
+
+    /// A flight buffer of another size, for a simulation.
+    #[doc(hidden)]
+    pub fn flight(mut self, options: Options) -> Self {
+        self.flight = Some(options);
         self
     }
 
@@ -162,6 +171,7 @@ impl Builder {
             },
             spool: settings.spool.clone(),
             disk: self.disk,
+            flight: self.flight,
             exit_flush: settings.exit_flush,
         };
         let privacy = Privacy {

@@ -4,6 +4,7 @@
 //! store.sqlite       the embedded store, unless another is named
 //! spool/ID.spool     calls on their way, a file a process; spool/ID.lease its owner's lock
 //! ship-HASH.lock     the office of the shipper, one for each store
+//! ship-HASH.degraded there while that store has failed ten times in a row
 //! ledger.sqlite      the counters of spools that are no more
 //! switch             whether calls are recorded, while it is off
 //! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
@@ -100,6 +101,11 @@ impl Home {
             .unwrap_or_default();
         self.path
             .join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
+    }
+
+    /// The mark of a store that has failed ten times in a row, left by whoever ships to it.
+    pub(crate) fn degraded_mark(&self, store: &str) -> PathBuf {
+        self.shipper_lock(store).with_extension("degraded")
     }
 
     /// Every spool file, the oldest first.

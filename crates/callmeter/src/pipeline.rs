@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
 };
-use callmeter_flight::{Busy, Process, Switch};
+use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
 use crate::control::Control;
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) spool: SpoolSettings,
     /// Another disk than the home's, of a simulation.
     pub(crate) disk: Option<Arc<dyn Disk>>,
+    /// A flight buffer of another size, of a simulation.
+    pub(crate) flight: Option<Options>,
     pub(crate) exit_flush: Duration,
 }
 
@@ -381,7 +383,11 @@ impl Callmeter {
         let Some(control) = taken else {
             return Flush::NOTHING;
         };
-        let limit = if control.snapshot().is_degraded {
+        // Another process may be the one that ships, and knows.
+        let plan = &recorder.plan;
+        let is_degraded =
+            control.snapshot().is_degraded || plan.home.degraded_mark(&plan.store).exists();
+        let limit = if is_degraded {
             timeout.min(DEGRADED_EXIT_FLUSH)
         } else {
             timeout

@@ -24,6 +24,7 @@
 //! simulation kills the process before its next tick.
 
 use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +163,13 @@ impl DrivenProcess {
         self.control.snapshot().is_degraded
     }
 
+    /// The flight files of this process that are in use.
+    pub fn flights(&self) -> Vec<PathBuf> {
+        let buffers = Station::buffers_of(&self.recorder);
+        let paths = buffers.iter().filter_map(|buffer| buffer.path());
+        paths.map(Path::to_owned).collect()
+    }
+
     /// The equation of this process (promise CM-3), given the figures of its spool, and how many calls were
     /// moving.
     pub fn figures(&self, spool: Conservation) -> (Conservation, u64) {
@@ -172,7 +180,7 @@ impl DrivenProcess {
     /// Gives their names and bytes, and removes the real files, which the simulation's disk does not see.
     pub fn kill(mut self) -> Vec<(String, Vec<u8>)> {
         let mut left = Vec::new();
-        for buffer in self.control.snapshot().buffers {
+        for buffer in Station::buffers_of(&self.recorder) {
             if let Some(path) = buffer.path()
                 && let Some(name) = path.file_stem()
                 && let Ok(bytes) = std::fs::read(path)
@@ -181,7 +189,7 @@ impl DrivenProcess {
                 let _ = std::fs::remove_file(path);
                 let _ = std::fs::remove_file(path.with_extension("lease"));
             }
-            Station::forget(buffer.id());
+            Station::bury(buffer.id());
         }
         self.worker = None;
         self.shipper = None;

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
-    Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Options, Refused,
-    Value,
+    Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
 };
 
 use crate::late::bounded;
@@ -43,9 +42,10 @@ impl Station {
         recorder: &Arc<Recorder>,
     ) -> Result<(Arc<Self>, Drainer, Vec<FlightError>), FlightError> {
         let home = recorder.plan.home.path();
-        let mut options = Options::default();
+        let mut options = recorder.plan.flight.clone().unwrap_or_default();
         options.service = recorder.scope.service.clone().unwrap_or_default();
         options.home = home.to_string_lossy().into_owned();
+        options.store.clone_from(&recorder.plan.store);
         options.group_access = recorder.plan.spool.group_access;
         let (buffer, passed_over) = FlightBuffer::for_home(home, &options)?;
         let buffer = Arc::new(buffer);
@@ -77,6 +77,27 @@ impl Station {
         if let Some(mut stations) = lock_unless_stuck(&STATIONS) {
             stations.retain(|station| station.buffer.id() != id);
         }
+    }
+
+    /// The buffers of a recorder that are on the list.
+    pub(crate) fn buffers_of(recorder: &Arc<Recorder>) -> Vec<Arc<FlightBuffer>> {
+        let stations = lock_unless_stuck(&STATIONS);
+        let stations = stations.iter().flat_map(|stations| stations.iter());
+        stations
+            .filter(|station| Arc::ptr_eq(&station.recorder, recorder))
+            .map(|station| Arc::clone(&station.buffer))
+            .collect()
+    }
+
+    /// Takes it off the list, and out of this thread's memory: in a simulation the process is dead.
+    pub(crate) fn bury(id: u64) {
+        Self::forget(id);
+        let last = LAST.try_with(|last| {
+            let mut last = last.try_borrow_mut().ok()?;
+            last.take_if(|last| last.buffer.id() == id)
+        });
+        // Outside of the borrow: with it goes the buffer.
+        drop(last);
     }
 
     /// Opens a call.

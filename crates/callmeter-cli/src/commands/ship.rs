@@ -34,6 +34,8 @@ pub(crate) fn run(context: &Context, args: &ShipArgs) -> anyhow::Result<ExitCode
         store = %context.url,
         "shipping"
     );
+    #[cfg(feature = "postgres")]
+    partitions::keep(context, args.once);
     let drained = if args.once {
         agent.once(args.drain, || told.load(Ordering::SeqCst))
     } else {
@@ -91,6 +93,54 @@ fn tell(context: &Context, drained: &Drained) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Partitions of a store on PostgreSQL: made ahead and dropped by whoever ships, where its role may.
+#[cfg(feature = "postgres")]
+mod partitions {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use callmeter_core::SystemClock;
+    use callmeter_store::PostgresSchema;
+
+    use crate::context::Context;
+
+    const EVERY: Duration = Duration::from_secs(6 * 3_600);
+
+    /// Looks after them now, and with `is_once` not again; else beside the shipping, to the end of the process.
+    pub(super) fn keep(context: &Context, is_once: bool) {
+        let url = context.url.postgres();
+        let clock = Arc::new(SystemClock);
+        let Some(Ok(mut schema)) = url.map(|url| PostgresSchema::new(url, clock)) else {
+            return;
+        };
+        let raw_days = context.settings.store.raw_days;
+        if is_once {
+            return look(&mut schema, raw_days);
+        }
+        std::thread::spawn(move || {
+            loop {
+                look(&mut schema, raw_days);
+                std::thread::park_timeout(EVERY);
+            }
+        });
+    }
+
+    fn look(schema: &mut PostgresSchema, raw_days: u32) {
+        match schema.maintain(raw_days) {
+            Ok(changes) => {
+                let (made, dropped) = (changes.made.len(), changes.dropped.len());
+                tracing::debug!(target: "callmeter", made, dropped, "partitions are looked after");
+            }
+            // A role that may only write is right for this command: then `callmeter migrate` does it.
+            Err(error) => tracing::info!(
+                target: "callmeter",
+                %error,
+                "partitions are left to `callmeter migrate`"
+            ),
+        }
+    }
 }
 
 /// A flag that the first signal to end sets; the second one ends the process.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_core::{Status, SystemClock};
+use callmeter_core::SystemClock;
 use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -222,7 +222,7 @@ impl Replay {
             print::count(self.killed_finished as u64),
             print::count(self.killed_stored as u64),
             if lost == 1 { "was" } else { "were" },
-            match report.totals.of_status(&Status::Aborted) {
+            match aborted {
                 0 => String::new(),
                 1 => "; 1 that it had in flight is `aborted`".to_owned(),
                 some => format!("; {some} that it had in flight are `aborted`"),

@@ -134,6 +134,29 @@ fn migrate_makes_a_schema_once_and_says_how_it_stands() {
 }
 
 #[test]
+fn whoever_ships_makes_the_months_to_come_where_its_role_may() {
+    let place = Place::new();
+    let database = PostgresServer::shared().database();
+    let url = database.url();
+    place.run(&["migrate", "--store", &url]);
+    let drop_last = "DO $$ DECLARE t text; BEGIN
+        SELECT max(inhrelid::regclass::text) INTO t FROM pg_inherits
+          WHERE inhparent = 'callmeter.calls'::regclass AND inhrelid::regclass::text ~ '[0-9]$';
+        EXECUTE 'DROP TABLE ' || t; END $$";
+    let months = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'callmeter.calls'::regclass";
+    database.psql(drop_last);
+    assert_eq!(database.psql(months), "24");
+    let name = database.name();
+    database.psql(&format!("CREATE ROLE ships_{name} LOGIN"));
+    let other = url.replace("callmeter@", &format!("ships_{name}@"));
+    place.run(&["ship", "--once", "--store", &other]);
+    assert_eq!(database.psql(months), "24");
+    let shipped = place.run(&["ship", "--once", "--store", &url]);
+    assert!(shipped.status.success(), "{}", place.shown(&shipped));
+    assert_eq!(database.psql(months), "25");
+}
+
+#[test]
 fn the_sql_that_is_printed_makes_the_store_that_migrate_would() {
     let place = Place::new();
     let [printed, migrated] = [(); 2].map(|()| PostgresServer::shared().database());

@@ -122,6 +122,12 @@ pub(super) fn maintain(
     let there = months(tx)?;
     let in_default = months_in_default(tx)?;
     let is_old = |month: &Month| *month < oldest;
+    let first = Month::of(now).plus(-1);
+    let is_missing = |at: i64| !there.contains(&first.plus(at));
+    if in_default.is_empty() && !there.iter().any(is_old) && !(0..MONTHS).any(is_missing) {
+        // Nothing to do, and nobody to hold up for it.
+        return Ok(changes);
+    }
     if there.iter().any(is_old) || in_default.iter().any(|(month, _)| is_old(month)) {
         // Batches that are at work end first; those that come refuse what is removed here.
         Lock::Book.take(tx)?;
@@ -134,7 +140,6 @@ pub(super) fn maintain(
         tx.batch(&format!("DROP TABLE callmeter.{}", month.table()))?;
         changes.dropped.push(month.table());
     }
-    let first = Month::of(now).plus(-1);
     let mut wanted: BTreeMap<Month, u64> = (0..MONTHS).map(|at| (first.plus(at), 0)).collect();
     // No row may come into the default partition while it is looked at and moved.
     tx.batch("LOCK TABLE callmeter.calls_default IN SHARE ROW EXCLUSIVE MODE")?;

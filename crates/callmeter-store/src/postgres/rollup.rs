@@ -225,13 +225,17 @@ fn write_groups<const KEYS: usize>(
     Ok(())
 }
 
-/// Reads [`SUM_COLUMNS`] and the histogram behind them, from column `first` on.
-pub(super) fn read_group(row: &Row, first: usize) -> Result<Group, StoreError> {
+/// Reads [`SUM_COLUMNS`] and the stored form of the histogram behind them, from column `first` on.
+pub(super) fn read_sums(row: &Row, first: usize) -> Result<([i64; SUMS], &[u8]), StoreError> {
     let mut sums = [0; SUMS];
     for (at, sum) in sums.iter_mut().enumerate() {
         *sum = get(row, first.saturating_add(at))?;
     }
-    let blob: &[u8] = get(row, first.saturating_add(SUMS))?;
+    Ok((sums, get(row, first.saturating_add(SUMS))?))
+}
+
+fn read_group(row: &Row, first: usize) -> Result<Group, StoreError> {
+    let (sums, blob) = read_sums(row, first)?;
     Ok(Group {
         sums,
         durations: Histogram::from_blob(blob).unwrap_or_default(),

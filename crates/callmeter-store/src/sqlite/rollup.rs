@@ -136,13 +136,20 @@ fn apply_one(
     Ok(())
 }
 
-/// Reads [`SUM_COLUMNS`] and the histogram behind them, from column `first` on.
-pub(crate) fn read_group(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Group> {
+/// Reads the summed columns and the stored form of the histogram behind them, from column `first` on.
+pub(crate) fn read_sums<'r>(
+    row: &'r rusqlite::Row<'_>,
+    first: usize,
+) -> rusqlite::Result<([i64; SUMS], &'r [u8])> {
     let mut sums = [0; SUMS];
     for (at, sum) in sums.iter_mut().enumerate() {
         *sum = row.get(first + at)?;
     }
-    let blob = row.get_ref(first + SUMS)?.as_blob()?;
+    Ok((sums, row.get_ref(first + SUMS)?.as_blob()?))
+}
+
+fn read_group(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Group> {
+    let (sums, blob) = read_sums(row, first)?;
     Ok(Group {
         sums,
         durations: Histogram::from_blob(blob).unwrap_or_default(),

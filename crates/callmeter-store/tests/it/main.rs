@@ -11,6 +11,7 @@ mod format;
 mod legacy;
 mod limits;
 mod oracle;
+mod partitions;
 mod processes;
 mod questions;
 mod refusals;

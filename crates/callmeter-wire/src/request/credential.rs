@@ -31,6 +31,14 @@ pub(crate) fn billing(name: &str, value: &str) -> Option<Billing> {
     (key && !value.is_empty()).then_some(Billing::Metered)
 }
 
+/// Whether a target's query carries a key, as Google's may: that there is one, never which.
+pub(crate) fn is_in_query(target: &str) -> bool {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    query
+        .split('&')
+        .any(|part| part.strip_prefix("key=").is_some_and(|key| !key.is_empty()))
+}
+
 fn strip_scheme(value: &str) -> &str {
     let value = value.trim();
     match value.split_once(' ') {
@@ -59,5 +67,9 @@ mod tests {
         );
         assert_eq!(billing("authorization", "Bearer "), None);
         assert_eq!(billing("accept", "sk-x"), None);
+        assert!(is_in_query(
+            "/v1beta/models/g:generateContent?alt=sse&key=AIza"
+        ));
+        assert!(!is_in_query("/v1beta/models/key=g?keys=AIza&key="));
     }
 }

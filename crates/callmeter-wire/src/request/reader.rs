@@ -60,6 +60,9 @@ impl RequestReader {
                 facts.billing = credential::billing(name, value).unwrap_or(Billing::Unknown);
             }
         }
+        if facts.billing == Billing::Unknown && credential::is_in_query(target) {
+            facts.billing = Billing::Metered;
+        }
         facts.settle();
         Self {
             facts,
@@ -113,6 +116,10 @@ impl std::fmt::Debug for RequestReader {
 
 impl Visit<RequestNode> for Body {
     fn scalar(&mut self, node: RequestNode, value: Scalar<'_>) {
+        if self.done {
+            // What follows the document in the same piece is no more read than what comes later.
+            return;
+        }
         match (node, value) {
             (RequestNode::Model, Scalar::Text(text)) => self.model.set(text),
             (RequestNode::ServiceTier, Scalar::Text(text)) => self.tier.set(text),

@@ -75,6 +75,17 @@ fn short_bodies_give_the_same_reading_at_every_pair_of_cuts() {
 }
 
 #[test]
+fn a_text_keeps_the_blanks_that_it_begins_with_wherever_it_is_cut() {
+    let body = "{\"id\":\"c\",\" model\":\"x\",\"usage\":{\"prompt_tokens\":\"  12\"},\"choices\":[{\"finish_reason\":\"a  b\"}]}";
+    let whole = Exchange::json("/v1/chat/completions", body).read();
+    assert_eq!((whole.model.as_deref(), tokens(&whole).0), (None, Some(12)));
+    for chunk in 1..body.len() {
+        let exchange = Exchange::json("/v1/chat/completions", body);
+        assert_eq!(exchange.read_in(chunk), whole, "{chunk}");
+    }
+}
+
+#[test]
 fn a_body_cut_anywhere_never_invents_a_figure() {
     for exchange in short_bodies() {
         let whole = tokens(&exchange.read());

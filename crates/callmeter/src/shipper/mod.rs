@@ -4,7 +4,8 @@
 //! ships the spools of living and dead processes alike, and adopts what the dead left in their flight
 //! files. Fresh rows flow at once, a backlog beside them in a lane of its own ([`backlog`]). A batch that
 //! fails is sent again with back-off and jitter ([`health`]); a batch that holds a row no store will take
-//! is halved until that row stands alone and is set aside ([`sending`]). Rows of a newer record format stay
+//! is halved until that row stands alone and is set aside ([`sending`]). The spools themselves are the
+//! business of [`spools`]. Rows of a newer record format stay
 //! where they are and hold up nobody.
 //!
 //! [`Shipper::tick`] does what there is to do now and says when to come again; it never waits but for disk
@@ -13,6 +14,7 @@
 mod backlog;
 mod health;
 mod sending;
+mod spools;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,17 +29,11 @@ use self::sending::SendError;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
 use crate::control::Control;
-use crate::spool::{Disk, Hold, SpoolError};
+use crate::spool::{Disk, Hold};
 
 const POLL: Duration = Duration::from_millis(50);
 const STAND_BY: Duration = Duration::from_millis(500);
-const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
-const GIVE_BACK_SPACE_EVERY: Duration = Duration::from_secs(1);
-/// How long a spool that failed is left alone.
-const REST_OF_A_SPOOL: Duration = Duration::from_secs(1);
-const MAINTAIN_EVERY: Duration = Duration::from_secs(3_600);
 const FIRST_MAINTENANCE_AFTER: Duration = Duration::from_secs(60);
-const CLOSE_IDLE_SINK_AFTER: Duration = Duration::from_secs(30);
 
 /// Opens the sink; tried again with back-off while it fails.
 pub(crate) type MakeSink = Box<dyn FnMut() -> Result<Box<dyn Sink>, SinkError> + Send>;
@@ -86,6 +82,8 @@ pub(crate) struct Shipper {
     allowance: Allowance,
     health: Health,
     shipped: Shipped,
+    /// Whether the store has taken anything from this shipper.
+    has_answered: bool,
     fresh_since: Option<u64>,
     looked_for_the_dead: Option<u64>,
     gave_back_space: Option<u64>,
@@ -127,6 +125,7 @@ impl Shipper {
             allowance: Allowance::new(limits.replay_rows_per_second, most, now),
             health: Health::new(parts.backoff),
             shipped: Shipped::default(),
+            has_answered: false,
             fresh_since: None,
             looked_for_the_dead: None,
             gave_back_space: None,
@@ -257,187 +256,14 @@ impl Shipper {
             .fold(0, |sum, lanes| sum.saturating_add(lanes.waiting(lane)))
     }
 
-    fn is_elected(&mut self) -> bool {
-        if self.office.is_none() {
-            self.office = self.disk.hold_office(&self.store).unwrap_or_else(|error| {
-                // No home yet means nothing to ship yet.
-                let is_no_home = matches!(&error, SpoolError::Io(source)
-                    if source.kind() == std::io::ErrorKind::NotFound);
-                if !is_no_home {
-                    self.tell_error(&format!("cannot take the shipper's office: {error}"));
-                }
-                None
-            });
-            let is_shipping = self.office.is_some();
-            self.control.update(|state| state.is_shipping = is_shipping);
-        }
-        self.office.is_some()
-    }
-
-    /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.
-    /// Without the office only this process's spools in memory are its own.
-    fn look_at_spools(&mut self, is_elected: bool, now: u64) -> Result<(), SpoolError> {
-        let is_due = is_due(&mut self.looked_for_the_dead, LOOK_FOR_THE_DEAD_EVERY, now);
-        if is_due {
-            self.foreign.retain(|_, until| now < *until);
-        }
-        let mut names = self.disk.in_memory();
-        if is_elected {
-            names.extend(self.disk.spools()?);
-        }
-        for name in names {
-            if !self.spools.contains_key(&name) && !self.foreign.contains_key(&name) {
-                self.meet(&name, is_due)?;
-            }
-        }
-        if is_due && is_elected {
-            let adopted =
-                self.adopter
-                    .adopt_the_dead(&*self.disk, &mut self.spools, self.clock.now());
-            if let Err(error) = adopted {
-                self.tell_error(&error.to_string());
-            }
-        }
-        let mut failed = Vec::new();
-        for (name, spool) in &mut self.spools {
-            let lanes = self.lanes.entry(name.clone()).or_default();
-            if let Err(error) = lanes.look(&mut *spool.outlet) {
-                failed.push((name.clone(), error));
-            }
-        }
-        for (name, error) in failed {
-            self.spool_failed(&name, &error);
-        }
-        Ok(())
-    }
-
-    /// Opens a spool that was not there before.
-    fn meet(&mut self, name: &str, is_due: bool) -> Result<(), SpoolError> {
-        let opened = self.disk.open(name).and_then(|mut outlet| {
-            let lanes = Lanes::of(&mut *outlet, self.limits.rows)?;
-            Ok((outlet, lanes))
-        });
-        match opened {
-            Ok((outlet, lanes)) => {
-                // Where settings cannot be read a process does not know its store.
-                if outlet.store() == self.store || outlet.store().is_empty() {
-                    self.lanes.insert(name.to_owned(), lanes);
-                    let spool = OpenSpool {
-                        outlet,
-                        hold: None,
-                        is_settled: false,
-                    };
-                    self.spools.insert(name.to_owned(), spool);
-                } else {
-                    self.foreign.insert(name.to_owned(), u64::MAX);
-                }
-            }
-            Err(SpoolError::NewerFormat { .. }) => {
-                self.foreign.insert(name.to_owned(), u64::MAX);
-            }
-            // A living owner may just be making it; a dead one's is what it is.
-            Err(error) if is_due && error.is_of_the_file() => {
-                if let Some(hold) = self.disk.hold_spool(name)? {
-                    tracing::error!(
-                        target: "callmeter",
-                        spool = name,
-                        %error,
-                        "a spool is damaged; it is set aside; see `callmeter doctor`"
-                    );
-                    self.disk.set_aside(name)?;
-                    drop(hold);
-                }
-            }
-            // It cannot be read now: looked at again.
-            Err(_) => {}
-        }
-        Ok(())
-    }
-
-    /// A spool could not be read or written: it is opened anew, and set aside where it is damaged.
-    fn spool_failed(&mut self, name: &str, error: &SpoolError) {
-        self.tell_error(&error.to_string());
-        if !matches!(error, SpoolError::Busy) {
-            self.lanes.remove(name);
-            self.spools.remove(name);
-            let until = self
-                .timer
-                .monotonic_ns()
-                .saturating_add(nanos(REST_OF_A_SPOOL));
-            self.foreign.insert(name.to_owned(), until);
-        }
-    }
-
-    /// What there is time for when nothing is due: spent spools, free pages, an idle connection.
-    fn tidy(&mut self, now: u64) {
-        if is_due(&mut self.gave_back_space, GIVE_BACK_SPACE_EVERY, now) {
-            for spool in self.spools.values_mut() {
-                // Another second will do as well.
-                let _ = spool.outlet.give_back_space();
-            }
-            self.retire_the_spent();
-        }
-        if now >= self.next_maintenance {
-            self.maintain(now);
-        } else if passed(self.last_sent, now) >= CLOSE_IDLE_SINK_AFTER {
-            self.sink = None;
-        }
-    }
-
-    /// Lets the store do a piece of its housekeeping, if it is open; says whether there is more.
-    pub(crate) fn maintain(&mut self, now: u64) -> bool {
-        let Some(sink) = &mut self.sink else {
-            return false;
-        };
-        let (has_more, pause) = match sink.maintain() {
-            Ok(true) => (true, Duration::ZERO),
-            Ok(false) => (false, MAINTAIN_EVERY),
-            Err(error) => {
-                tracing::debug!(target: "callmeter", %error, "the store's housekeeping is put off");
-                (false, FIRST_MAINTENANCE_AFTER)
-            }
-        };
-        self.next_maintenance = now.saturating_add(nanos(pause));
-        has_more
-    }
-
-    /// How many rows for this store wait in the home's spools, those that may not leave yet included, and
-    /// how many flight files of dead processes wait to be adopted.
-    pub(crate) fn left(&self) -> Result<u64, SpoolError> {
-        let mut left = 0_u64;
-        for name in self.disk.spools()? {
-            match self.disk.open(&name) {
-                Ok(mut outlet) if outlet.store() == self.store || outlet.store().is_empty() => {
-                    left = left.saturating_add(outlet.standing()?.spooled);
-                }
-                // It is another's, a newer callmeter's, damaged, or was just removed.
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Ok(left)
-    }
-
-    /// Removes spools of dead owners from which everything has left; their figures go to the ledger.
-    fn retire_the_spent(&mut self) {
-        let mut spent = Vec::new();
-        for (name, spool) in &mut self.spools {
-            if spool.is_settled && spool.outlet.is_spent().unwrap_or(false) {
-                spent.push(name.clone());
-            }
-        }
-        for name in spent {
-            self.lanes.remove(&name);
-            if let Some(spool) = self.spools.remove(&name)
-                && let Some(hold) = spool.hold
-                && let Err(error) = self.disk.retire(&name, spool.outlet, hold)
-            {
-                self.tell_error(&format!("cannot retire the spool {name}: {error}"));
-            }
-        }
-    }
-
     fn store_answered(&mut self) {
-        if !self.health.succeeded() {
+        let was_failing = self.health.succeeded();
+        if was_failing || !self.has_answered {
+            // A mark may be that of a shipper that is no more.
+            self.disk.note_degraded(&self.store, false);
+            self.has_answered = true;
+        }
+        if !was_failing {
             return;
         }
         for lanes in self.lanes.values_mut() {
@@ -460,6 +286,9 @@ impl Shipper {
             // Whatever failed, a new connection is the next trial's best chance.
             self.sink = None;
             let is_degraded = self.health.is_degraded();
+            if is_degraded {
+                self.disk.note_degraded(&self.store, true);
+            }
             self.control.update(|state| state.is_degraded = is_degraded);
             self.tell_error(&error.to_string());
         }
@@ -483,15 +312,6 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timer: Arc<dyn Clock>,
     pub(crate) backoff: Backoff,
-}
-
-/// Whether it is time again; if so, the time is noted.
-fn is_due(last: &mut Option<u64>, every: Duration, now: u64) -> bool {
-    let is_due = last.is_none_or(|last| passed(last, now) >= every);
-    if is_due {
-        *last = Some(now);
-    }
-    is_due
 }
 
 fn passed(since_ns: u64, now_ns: u64) -> Duration {

@@ -113,6 +113,16 @@ impl Disk for HomeDisk {
         self.hold(&self.home.shipper_lock(store))
     }
 
+    fn note_degraded(&self, store: &str, is_degraded: bool) {
+        let mark = self.home.degraded_mark(store);
+        // What cannot be noted costs the others a longer wait at their end, no more.
+        let _ = if is_degraded {
+            self.rights().make_file(&mark)
+        } else {
+            fs::remove_file(&mark)
+        };
+    }
+
     fn used_bytes(&self) -> u64 {
         fs::read_dir(self.home.spool_dir())
             .into_iter()

@@ -63,6 +63,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// When it cannot be told.
     fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError>;
 
+    /// Notes for the other processes of the home whether a store counts as degraded: at their end they do not
+    /// wait long for it.
+    fn note_degraded(&self, store: &str, is_degraded: bool) {
+        let _ = (store, is_degraded);
+    }
+
     /// The bytes that all spools take on the disk, their logs not counted.
     fn used_bytes(&self) -> u64;
 

@@ -92,13 +92,22 @@ impl MemorySpool {
     fn remove(state: &mut State, seqs: &[i64]) -> u64 {
         let before = state.rows.len();
         let mut freed = 0_usize;
-        state.rows.retain(|(seq, bytes)| {
-            let is_gone = seqs.binary_search(seq).is_ok();
-            if is_gone {
-                freed = freed.saturating_add(bytes.len());
-            }
-            !is_gone
-        });
+        // Nearly always they are the first ones.
+        while let Some((seq, bytes)) = state.rows.front()
+            && seqs.binary_search(seq).is_ok()
+        {
+            freed = freed.saturating_add(bytes.len());
+            state.rows.pop_front();
+        }
+        if before.saturating_sub(state.rows.len()) < seqs.len() {
+            state.rows.retain(|(seq, bytes)| {
+                let is_gone = seqs.binary_search(seq).is_ok();
+                if is_gone {
+                    freed = freed.saturating_add(bytes.len());
+                }
+                !is_gone
+            });
+        }
         state.bytes = state.bytes.saturating_sub(freed);
         before.saturating_sub(state.rows.len()) as u64
     }
@@ -168,9 +177,10 @@ impl SpoolOutlet for MemorySpool {
         limit: usize,
     ) -> Result<Vec<SpooledRow>, SpoolError> {
         let state = self.state();
-        let rows = state.rows.iter();
+        let first = state.rows.partition_point(|(seq, _)| *seq <= after);
+        let rows = state.rows.iter().skip(first);
         Ok(rows
-            .filter(|(seq, _)| *seq > after && *seq <= up_to)
+            .take_while(|(seq, _)| *seq <= up_to)
             .take(limit)
             .map(|(seq, bytes)| SpooledRow {
                 seq: *seq,

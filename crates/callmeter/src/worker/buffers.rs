@@ -75,16 +75,14 @@ impl Worker {
     }
 
     /// Ends every buffer in which no call is in flight, and tells the spool what they lost. One with a
-    /// call in flight stays: should the process die, it is adopted.
+    /// call in flight, or with losses that no spool was told, stays and is adopted.
     pub(super) fn end(&mut self) {
         let _busy = Busy::begin();
         self.account_for_losses();
         let mut past = Figures::default();
-        for drainer in &mut self.drainers {
-            self.spooling.retire(drainer, &mut past);
-        }
+        let spooling = &mut self.spooling;
         self.drainers
-            .retain(|drainer| drainer.buffer().standing().open > 0);
+            .retain_mut(|drainer| !spooling.retire(drainer, &mut past));
         self.tell_past(past);
     }
 

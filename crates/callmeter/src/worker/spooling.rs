@@ -96,13 +96,9 @@ impl Spooling {
         let is_disk_due = self
             .disk_failed
             .is_none_or(|(tried, _)| now || passed(tried, at) >= RETRY_DISK_EVERY);
-        let taken = if is_disk_due {
-            self.write_to_disk(batch, is_sync_due, drainers)
-        } else {
-            Err(SpoolError::Busy)
-        };
-        let taken = match taken {
-            Ok(()) => {
+        let written = is_disk_due.then(|| self.write_to_disk(batch, is_sync_due, drainers));
+        let taken = match written {
+            Some(Ok(())) => {
                 self.unsynced = !is_sync_due && (self.unsynced || !batch.is_empty());
                 if is_sync_due {
                     self.last_sync = at;
@@ -110,12 +106,13 @@ impl Spooling {
                 self.disk_is_back();
                 Ok(())
             }
-            Err(error) => {
-                if is_disk_due {
-                    self.disk_failed(&error, at);
-                }
+            // Somebody holds the file for long: the calls are safer where they are.
+            Some(Err(SpoolError::Busy)) => Err(SpoolError::Busy),
+            Some(Err(error)) => {
+                self.disk_failed(&error, at);
                 self.write_to_memory(batch)
             }
+            None => self.write_to_memory(batch),
         };
         self.is_failing = taken.is_err();
         taken.ok().map(|()| None)

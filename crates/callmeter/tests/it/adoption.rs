@@ -10,7 +10,7 @@ use callmeter::seams::{
 use callmeter_core::{Conservation, DropReason, Status, Timestamp};
 use callmeter_flight::{AdoptedCalls, FlightError};
 
-use crate::homes::{TestHome, call, calls, finish, name_of, open, place};
+use crate::homes::{STORE, TestHome, call, calls, finish, name_of, open, place};
 
 /// A process that has spooled calls 0 to 9, has 10 to 14 committed but not freed, 15 to 19 finished and
 /// 20 to 21 in flight; then it dies.
@@ -113,6 +113,22 @@ fn flight_files_of_spools_for_another_store_are_left_to_its_shipper() {
     home.ship_all();
     assert_eq!(home.stored(), Vec::<u64>::new());
     assert!(path.exists());
+}
+
+#[test]
+fn a_flight_file_without_a_spool_goes_to_the_store_that_it_names() {
+    let home = place();
+    let (ours, others) = (
+        home.flight_for(STORE),
+        home.flight_for("postgres://db/shop"),
+    );
+    finish(&ours, 1);
+    finish(&others, 2);
+    let path = others.path().unwrap().to_owned();
+    drop((ours, others));
+    home.ship_all();
+    assert_eq!(home.stored(), vec![1]);
+    assert!(path.exists(), "it waits for the shipper of its store");
 }
 
 #[test]

@@ -181,17 +181,17 @@ fn memory_without_disk_and_store_is_bounded_and_what_has_no_room_is_counted() {
     std::fs::write(&path, "in the way").unwrap();
     process.home.sink.set_down(true);
     process.heavy = &["a", "b", "c", "d", "e", "f", "g"];
-    process.many_calls(12_000);
+    process.many_calls(9_500);
     process.drive(Duration::from_secs(3));
     let full = process.figures();
-    assert_eq!(full.finished, 12_000);
+    assert_eq!(full.finished, 9_500);
     let lost = full.dropped_for(DropReason::DiskFull) + full.dropped_for(DropReason::MemoryFull);
-    assert!(lost > 1_000, "{full:?}");
+    assert!(lost > 100, "{full:?}");
     assert!(full.spooled > 5_000 && full.buffered > 0, "{full:?}");
     process.home.sink.set_down(false);
-    process.drive(Duration::from_secs(120));
+    process.drive(Duration::from_secs(60));
     let figures = process.figures();
-    assert_eq!(figures.acknowledged + figures.dropped_total(), 12_000);
+    assert_eq!(figures.acknowledged + figures.dropped_total(), 9_500);
     assert_eq!(process.home.sink.calls().len() as u64, figures.acknowledged);
 }
 
@@ -228,6 +228,33 @@ fn a_spool_that_is_damaged_under_its_owner_is_set_aside_and_a_fresh_one_goes_on(
         vec![path.with_extension("spool.damaged")]
     );
     assert_eq!(standing.spools, 1, "the fresh one");
+}
+
+#[test]
+fn calls_stay_in_the_flight_buffer_while_somebody_holds_the_spool() {
+    let mut process = process(|_| {});
+    process.home.sink.set_down(true);
+    process.calls(3);
+    process.drive(Duration::from_secs(1));
+    let disk = HomeDisk::new(process.home.home());
+    let name = disk.spools().unwrap().remove(0);
+    let path = process
+        .home
+        .path()
+        .join("spool")
+        .join(format!("{name}.spool"));
+    let mut other = rusqlite::Connection::open(path).unwrap();
+    let writing = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    process.calls(2);
+    process.process.tick_worker();
+    let figures = process.figures();
+    assert_eq!((figures.spooled, figures.buffered), (3, 2));
+    drop(writing);
+    process.drive(Duration::from_secs(1));
+    let figures = process.figures();
+    assert_eq!((figures.spooled, figures.buffered), (5, 0));
 }
 
 /// Runs in a process of its own, which may write files of 4 MiB at most.

@@ -106,6 +106,9 @@ fn pages_of_garbage_never_make_a_row_of_garbage() {
         }
         let stored = home.stored();
         assert!(stored.ends_with(&[10, 11, 12]), "page {page}: {stored:?}");
+        // All of it was shipped, or it went aside.
+        let is_whole = stored.len() == 6;
+        assert!(is_whole || aside(&path).exists(), "page {page}: {stored:?}");
     }
 }
 
@@ -209,4 +212,36 @@ fn a_store_that_another_process_keeps_locked_is_waited_for_and_never_degraded() 
     home.drive(&mut shipper, Duration::from_secs(3));
     assert_eq!(home.standing().acknowledged, 60);
     assert!(home.standing().holds());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_home_of_a_group_is_open_to_it_and_to_nobody_else_whatever_the_umask() {
+    use callmeter::seams::{Disk as _, HomeDisk, SpoolOwner};
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = place();
+    let shared = home.home().with_group_access(true);
+    let disk = HomeDisk::new(shared);
+    let owner = SpoolOwner {
+        home: String::new(),
+        store: "store".to_owned(),
+        made_at: crate::homes::START,
+    };
+    let mut spool = disk.create(&owner).unwrap();
+    spool.append(&calls(0..3), &[], true).unwrap();
+    let office = disk.hold_office("store").unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&home.path()), 0o2770);
+    let mut files = 0;
+    for dir in [home.path(), home.path().join("spool")] {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let wanted = if path.is_dir() { 0o2770 } else { 0o660 };
+            assert_eq!(mode(&path), wanted, "{}", path.display());
+            files += usize::from(path.is_file());
+        }
+    }
+    // The spool, its log, the log's index, its lease, and the office.
+    assert_eq!(files, 5);
+    drop(office);
 }

@@ -61,12 +61,18 @@ impl TestHome {
 
     /// A flight buffer of this home, in a mapped file.
     pub(crate) fn flight(&self) -> Arc<FlightBuffer> {
+        self.flight_for("")
+    }
+
+    /// The same, of a process whose calls are for that store.
+    pub(crate) fn flight_for(&self, store: &str) -> Arc<FlightBuffer> {
         std::fs::create_dir_all(self.path()).unwrap();
         let place = Place::directory(self.path().join("flight"));
         let mut options = Options::default();
         options.slots = 64;
         options.names_bytes = 4_096;
         options.home = self.path().display().to_string();
+        store.clone_into(&mut options.store);
         let buffer = FlightBuffer::create(&place, &options).unwrap();
         buffer.beat(self.clock.now(), 0);
         Arc::new(buffer)

@@ -64,9 +64,18 @@ fn ten_failures_degrade_a_store_and_one_row_shows_that_it_is_back() {
     home.drive(&mut shipper, Duration::from_secs(600));
     assert!(shipper.is_degraded());
     assert!(shipper.last_error().is_some());
+    let marks = || {
+        let entries = std::fs::read_dir(home.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".degraded"))
+            .count()
+    };
+    assert_eq!(marks(), 1, "for the other processes of the home");
     home.sink.set_down(false);
     home.drive(&mut shipper, Duration::from_secs(61));
     assert!(!shipper.is_degraded());
+    assert_eq!(marks(), 0);
     assert_eq!(home.stored().len(), 50);
     assert_eq!(home.sink.batches().first(), Some(&1), "the probe");
 }
@@ -135,4 +144,28 @@ fn rows_that_may_not_leave_yet_do_not_leave() {
     spool.append(&[], &[], false).unwrap();
     home.ship_all();
     assert_eq!(home.stored(), vec![1]);
+}
+
+#[test]
+fn a_process_that_ends_while_another_one_s_store_is_down_waits_for_it_no_longer_than_50_ms() {
+    let home = place();
+    let _spool = spooled(&home, &calls(0..5));
+    home.sink.set_down(true);
+    // The elected shipper is another's; its store is down.
+    let mut shipper = home.shipper();
+    home.drive(&mut shipper, Duration::from_secs(600));
+    assert!(shipper.is_degraded());
+    let sink = home.sink.clone();
+    let callmeter = callmeter::builder()
+        .settings(callmeter::settings::Settings::default())
+        .home(home.path())
+        .sink(crate::homes::STORE, move || Ok(Box::new(sink.clone())))
+        .open()
+        .unwrap();
+    callmeter
+        .call("sales_copy", "openai", "gpt-5-mini")
+        .finish();
+    // With the patience of a day it would wait for ever.
+    let flush = callmeter.shutdown(Duration::from_secs(86_400));
+    assert!(!flush.is_complete());
 }

@@ -141,7 +141,8 @@ impl Session {
     }
 
     fn begin(&mut self, access: Access) -> Result<(), ServerError> {
-        let millis = |limit: Duration| limit.as_millis();
+        // The server counts in 31 bits.
+        let millis = |limit: Duration| limit.as_millis().min(2_000_000_000);
         let idle = self.limits.statement.saturating_add(self.limits.grace);
         let sql = match access {
             Access::Write => format!(

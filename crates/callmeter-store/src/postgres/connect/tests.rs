@@ -191,19 +191,23 @@ fn a_server_that_says_nothing_is_given_up_and_a_slow_statement_is_cancelled() {
     let mut session = session(&database.url_by(proxy.address()));
     session.set_limits(Limits {
         statement: Duration::from_millis(50),
-        lock: Duration::from_millis(50),
-        grace: Duration::from_millis(200),
+        ..Limits::default()
     });
-    let slow = session.transaction(
-        Access::Write,
-        |tx| Ok(tx.query("SELECT pg_sleep(30)", &[])?),
-    );
+    let slow = session.transaction(Access::Write, |tx| {
+        Ok(tx.query("SELECT pg_sleep(300)", &[])?)
+    });
     assert_eq!(server_error(slow.unwrap_err()).code(), Some("57014"));
+    session.set_limits(Limits {
+        statement: Duration::from_millis(50),
+        grace: Duration::from_millis(200),
+        ..Limits::default()
+    });
     proxy.set(Mode::Blackhole);
     let error = server_error(one(&mut session).unwrap_err());
     assert_eq!(error.kind(), SinkErrorKind::Retry);
     assert!(error.to_string().contains("no answer"), "{error}");
     proxy.set(Mode::Pass);
+    session.set_limits(Limits::default());
     assert_eq!(one(&mut session).unwrap(), 42);
 }
 

@@ -140,16 +140,18 @@ pub(crate) fn describe(tx: &mut Tx<'_>) -> Result<Option<Found>, StoreError> {
         "SELECT rulename::text FROM pg_rewrite WHERE ev_type = '3' AND ev_class = to_regclass($1)",
         &qualified,
     )?;
-    table.locked_sequence = names(
-        tx,
-        "SELECT s.oid::regclass::text FROM pg_attrdef d
+    let sequence = tx.query_opt(
+        "SELECT s.oid::regclass::text, has_sequence_privilege(s.oid, 'USAGE, UPDATE') FROM pg_attrdef d
          JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass
-         JOIN pg_class s ON s.oid = p.refobjid
-         WHERE d.adrelid = to_regclass($1)
-           AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') ELSE false END",
-        &qualified,
-    )?
-    .pop();
+         JOIN (SELECT oid FROM pg_class WHERE relkind = 'S' OFFSET 0) s ON s.oid = p.refobjid
+         WHERE d.adrelid = to_regclass($1)",
+        &[text(&qualified)],
+    )?;
+    if let Some(row) = sequence {
+        let name: String = row.get(0);
+        table.locked_sequence = (!row.get::<_, bool>(1)).then(|| name.clone());
+        table.sequence = Some(name);
+    }
     table.checks = checks(tx, &table, &qualified)?;
     let side = side(tx, &table.schema)?;
     Ok(Some(Found { table, side }))

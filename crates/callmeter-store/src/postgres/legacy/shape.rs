@@ -78,7 +78,9 @@ pub(crate) struct Description {
     /// The columns of the primary key.
     pub(crate) primary_key: Vec<String>,
     pub(crate) role: String,
-    /// The sequence of the id, if it needs a right of its own that this role lacks.
+    /// The sequence of a serial id, which needs a right of its own.
+    pub(crate) sequence: Option<String>,
+    /// The same, if this role lacks the right.
     pub(crate) locked_sequence: Option<String>,
 }
 
@@ -140,6 +142,8 @@ pub(crate) struct Shape {
     pub(crate) schema: String,
     pub(crate) id: String,
     pub(crate) id_type: String,
+    /// The sequence of a serial id.
+    pub(crate) sequence: Option<String>,
     pub(crate) time: String,
     pub(crate) clocked: Clocked,
     /// The type of each column of [`COLUMNS`], as SQL writes it.
@@ -227,6 +231,7 @@ impl Shape {
             schema: table.schema.clone(),
             id: id.name.clone(),
             id_type: id.sql_type.clone(),
+            sequence: table.sequence.clone(),
             time: time.name.clone(),
             clocked,
             types,

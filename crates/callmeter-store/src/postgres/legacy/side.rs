@@ -44,6 +44,9 @@ pub(super) fn statements(shape: &Shape, role: Option<&str>) -> Vec<String> {
     if let Some(role) = role {
         let role = quoted(role);
         statements.push(format!("GRANT SELECT, INSERT ON {table} TO {role}"));
+        if let Some(sequence) = &shape.sequence {
+            statements.push(format!("GRANT USAGE ON SEQUENCE {sequence} TO {role}"));
+        }
         statements.push(format!("GRANT SELECT, INSERT, DELETE ON {side} TO {role}"));
     }
     statements

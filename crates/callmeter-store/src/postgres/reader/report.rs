@@ -5,10 +5,10 @@ use std::sync::Arc;
 use callmeter_core::CallId;
 
 use super::{Asking, PostgresReader};
-use crate::answer::{self, Piece, Source, Take};
+use crate::answer::{self, Source, Take, TakeDay};
 use crate::names::ScopeWords;
 use crate::postgres::connect::text;
-use crate::postgres::rollup::read_group;
+use crate::postgres::rollup::read_sums;
 use crate::postgres::schema::get;
 use crate::question::{Filter, ReportQuery, ReportRow, Totals, Unpriced};
 use crate::rollup::{AdmissionKey, SUM_COLUMNS, SUMS};
@@ -83,14 +83,15 @@ impl Source for Asking<'_, '_> {
         filter: &Filter,
         first: Option<i64>,
         last: Option<i64>,
-    ) -> Result<Vec<Piece>, StoreError> {
+        take: &mut TakeDay<'_>,
+    ) -> Result<(), StoreError> {
         let words = Filter {
             since: None,
             until: None,
             ..filter.clone()
         };
         let Some(mut condition) = self.condition(&words)? else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         if let Some(first) = first {
             condition.and(&format!("day >= {first}"));
@@ -104,20 +105,15 @@ impl Source for Asking<'_, '_> {
             condition.sql
         );
         let params: Vec<_> = condition.texts.iter().map(text).collect();
-        let rows = self.tx.query(&sql, &params)?;
-        let mut pieces = Vec::with_capacity(rows.len());
-        for row in &rows {
+        for row in self.tx.query(&sql, &params)? {
             let mut key = [0; 6];
             for (at, number) in key.iter_mut().enumerate() {
-                *number = get(row, at.saturating_add(1))?;
+                *number = get(&row, at.saturating_add(1))?;
             }
-            pieces.push(Piece {
-                day: get(row, 0)?,
-                key,
-                group: read_group(row, 7)?,
-            });
+            let (sums, blob) = read_sums(&row, 7)?;
+            take(get(&row, 0)?, key, sums, blob)?;
         }
-        Ok(pieces)
+        Ok(())
     }
 
     fn rows(&mut self, filter: &Filter, take: &mut Take<'_>) -> Result<(), StoreError> {

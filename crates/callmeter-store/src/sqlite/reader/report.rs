@@ -6,11 +6,11 @@ use callmeter_core::CallId;
 
 use super::SqliteReader;
 use super::calls::Condition;
-use crate::answer::{self, Piece, Source, Take};
+use crate::answer::{self, Source, Take, TakeDay};
 use crate::names::ScopeWords;
 use crate::question::{Filter, ReportQuery, ReportRow, Totals, Unpriced};
 use crate::rollup::{AdmissionKey, PICO_PER_MICRO, SUM_COLUMNS, SUMS};
-use crate::sqlite::rollup::read_group;
+use crate::sqlite::rollup::read_sums;
 use crate::{AccountingZone, StoreError};
 
 impl SqliteReader {
@@ -70,14 +70,15 @@ impl Source for SqliteReader {
         filter: &Filter,
         first: Option<i64>,
         last: Option<i64>,
-    ) -> Result<Vec<Piece>, StoreError> {
+        take: &mut TakeDay<'_>,
+    ) -> Result<(), StoreError> {
         let words = Filter {
             since: None,
             until: None,
             ..filter.clone()
         };
         let Some(mut condition) = self.condition(&words)? else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         if let Some(first) = first {
             condition.and("day >= ?", [first.into()]);
@@ -91,18 +92,16 @@ impl Source for SqliteReader {
             condition.sql
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let pieces = statement.query_map(rusqlite::params_from_iter(condition.values), |row| {
+        let mut rows = statement.query(rusqlite::params_from_iter(condition.values))?;
+        while let Some(row) = rows.next()? {
             let mut key = [0; 6];
             for (at, number) in key.iter_mut().enumerate() {
                 *number = row.get(at + 1)?;
             }
-            Ok(Piece {
-                day: row.get(0)?,
-                key,
-                group: read_group(row, 7)?,
-            })
-        })?;
-        Ok(pieces.collect::<Result<_, _>>()?)
+            let (sums, blob) = read_sums(row, 7)?;
+            take(row.get(0)?, key, sums, blob)?;
+        }
+        Ok(())
     }
 
     fn rows(&mut self, filter: &Filter, take: &mut Take<'_>) -> Result<(), StoreError> {

@@ -258,22 +258,27 @@ fn what_is_missing_beside_the_table_is_told_with_the_way_to_it() {
 
 #[test]
 fn what_print_shows_is_all_that_a_role_needs() {
-    let place = Place::of(&TABLE.replace("id bigserial", "id bigint GENERATED ALWAYS AS IDENTITY"));
-    let url = place.role("");
-    let role = format!("{}_app", place.database.name());
-    assert!(place.complaint_of(&url).contains(&format!(
-        "the role {role} has no right to INSERT (GRANT INSERT ON public.ai_calls TO {role})"
-    )));
-    let statements = place.table().statements(Some(&role)).unwrap();
-    place.rows(&statements.join(";\n"));
-    let mut store = place.try_store(&url, options()).unwrap();
-    assert_eq!(write(&mut store, &[shop_call(0, 1)]).inserted, 1);
-    place.rows(&format!("REVOKE DELETE ON callmeter_ai_calls FROM {role}"));
-    assert!(
-        place
-            .complaint_of(&url)
-            .contains("it needs SELECT, INSERT and DELETE")
-    );
+    for ddl in [
+        TABLE.to_owned(),
+        TABLE.replace("id bigserial", "id bigint GENERATED ALWAYS AS IDENTITY"),
+    ] {
+        let place = Place::of(&ddl);
+        let url = place.role("");
+        let role = format!("{}_app", place.database.name());
+        assert!(place.complaint_of(&url).contains(&format!(
+            "the role {role} has no right to INSERT (GRANT INSERT ON public.ai_calls TO {role})"
+        )));
+        let statements = place.table().statements(Some(&role)).unwrap();
+        place.rows(&statements.join(";\n"));
+        let mut store = place.try_store(&url, options()).unwrap();
+        assert_eq!(write(&mut store, &[shop_call(0, 1)]).inserted, 1);
+        place.rows(&format!("REVOKE DELETE ON callmeter_ai_calls FROM {role}"));
+        assert!(
+            place
+                .complaint_of(&url)
+                .contains("it needs SELECT, INSERT and DELETE")
+        );
+    }
 }
 
 #[test]

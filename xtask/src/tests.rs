@@ -51,6 +51,13 @@ const AREAS: &[Area] = &[
         count: Totals::of_simulation,
     },
     Area {
+        name: "sanitiser",
+        is_long: true,
+        needs_parts: false,
+        command: sanitiser,
+        count: Totals::of_rust,
+    },
+    Area {
         name: "differential",
         is_long: true,
         needs_parts: false,
@@ -101,6 +108,36 @@ fn loom(_: bool) -> Command {
     cargo
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", target.join("loom"));
+    cargo
+}
+
+/// The crate with `unsafe` under the address sanitiser, on the stable toolchain by its bootstrap switch. The
+/// sanitiser needs a target of its own, or it would be built into build scripts as well.
+fn sanitiser(_: bool) -> Command {
+    let mut cargo = shell::cargo();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    cargo.args([
+        "test",
+        "--package",
+        "callmeter-flight",
+        "--lib",
+        "--test",
+        "it",
+    ]);
+    cargo.args([
+        "--release",
+        "--locked",
+        "--no-fail-fast",
+        "--target",
+        &target,
+    ]);
+    let directory = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| shell::root().join("target"), Into::into);
+    cargo
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("PROPTEST_CASES", "64")
+        .env("CARGO_TARGET_DIR", directory.join("sanitiser"));
     cargo
 }
 
@@ -318,7 +355,9 @@ mod unit {
         let error = run(&["nowhere"]).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no area 'nowhere'; there are: rust, loom, simulate, differential, fuzz")
+            Some(
+                "there is no area 'nowhere'; there are: rust, loom, simulate, sanitiser, differential, fuzz"
+            )
         );
     }
 }

@@ -2,9 +2,8 @@
 //! killed midway; then a report.
 //!
 //! The demo has a home and a store of its own in the cache directory, made anew each time; it never touches
-//! the user's. The killed process's calls come to light when another process of the home adopts its flight
-//! buffer and its spool: none that it had finished is missing, those in flight are rows with the status
-//! `aborted`. What it had not begun is then made by a second worker, so that every request of the trace was
+//! the user's. The killed process's calls come to light when another process of the home adopts its
+//! spool. What it had not begun is then made by a second worker, so that every request of the trace was
 //! made once.
 
 mod clock;
@@ -193,11 +192,6 @@ impl Replay {
         };
         let report = report::make(&context, &mut store, &report_args)?;
         let lost = self.killed_finished - self.killed_stored;
-        let in_flight = Filter {
-            status: Some("aborted".to_owned()),
-            ..Filter::default()
-        };
-        let aborted = store.totals(&in_flight)?.calls;
         if context.json {
             let report: serde_json::Value = serde_json::from_str(&report.json(&context)?)?;
             let object = serde_json::json!({
@@ -205,7 +199,7 @@ impl Replay {
                 "requests": args.calls,
                 "home": self.home.display().to_string(),
                 "store": context.url.to_string(),
-                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost, "aborted": aborted },
+                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost },
                 "report": report,
             });
             print::out(&format!("{object}\n"))?;

@@ -8,7 +8,7 @@
 //! ```
 //! Real are the guard, the flight buffer, the worker, the shipper, the adopter and, on every tenth seed, the
 //! spool's files with SQLite. Simulated are the clock, the disk of the other seeds, the store, and how
-//! processes die ([`gate`]). The same seed takes the same steps on every machine.
+//! processes die (`gate`). The same seed takes the same steps on every machine.
 //!
 //! For development only: `cargo xtask simulate`. `docs/internals/simulation.md` says what it shows.
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_core::SystemClock;
+use callmeter_core::{Status, SystemClock};
 use callmeter_store::{CallsQuery, Filter, StoreReader, StoreUrl};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -192,6 +192,7 @@ impl Replay {
         };
         let report = report::make(&context, &mut store, &report_args)?;
         let lost = self.killed_finished - self.killed_stored;
+        let aborted = report.totals.of_status(&Status::Aborted);
         if context.json {
             let report: serde_json::Value = serde_json::from_str(&report.json(&context)?)?;
             let object = serde_json::json!({
@@ -199,7 +200,7 @@ impl Replay {
                 "requests": args.calls,
                 "home": self.home.display().to_string(),
                 "store": context.url.to_string(),
-                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost },
+                "killed": { "finished": self.killed_finished, "stored": self.killed_stored, "lost": lost, "aborted": aborted },
                 "report": report,
             });
             print::out(&format!("{object}\n"))?;
@@ -212,7 +213,7 @@ impl Replay {
         let text = format!(
             "Replayed {} requests of a recorded workload (Azure LLM inference trace 2023) in {}.{} s,\n\
              through {WORKERS} processes of {} threads each. One was killed with SIGKILL midway: of the {} calls\n\
-             that it had finished, {} came to light, {lost} {} lost{}.\n\n{}\n\
+             that it had finished, {} came to light, {} missing; {} that it had in flight {} stored as aborted.\n\n{}\n\
              Look around:\n  CALLMETER_HOME={home} {exe}\n  CALLMETER_HOME={home} {exe} report --by team,model\n  \
              CALLMETER_HOME={home} {exe} calls --status error --limit 5\n  CALLMETER_HOME={home} {exe} show {}\n",
             print::count(u64::from(args.calls)),
@@ -221,12 +222,13 @@ impl Replay {
             worker::THREADS,
             print::count(self.killed_finished as u64),
             print::count(self.killed_stored as u64),
-            if lost == 1 { "was" } else { "were" },
-            match aborted {
-                0 => String::new(),
-                1 => "; 1 that it had in flight is `aborted`".to_owned(),
-                some => format!("; {some} that it had in flight are `aborted`"),
+            match lost {
+                0 => "none is".to_owned(),
+                1 => "1 is".to_owned(),
+                lost => format!("{lost} are"),
             },
+            print::calls(aborted),
+            if aborted == 1 { "is" } else { "are" },
             report.text(&context)?,
             request_id(0),
         );

@@ -109,6 +109,16 @@ impl Shipper {
             return Ok(());
         };
         match sink.write(records) {
+            // Which ones expired the answer does not say: each spool's rows are sent alone, so that its own
+            // figures are right even if another's cannot be changed now.
+            Ok(ack) if ack.expired > 0 && first_spool(rows) < rows.len() => {
+                let (left, right) = rows.split_at(first_spool(rows));
+                let (left_records, right_records) = records
+                    .split_at_checked(left.len())
+                    .unwrap_or((records, &[]));
+                self.send_range(left, left_records)?;
+                self.send_range(right, right_records)
+            }
             Ok(ack) => {
                 if ack.revision_not_applied > 0 {
                     self.control.update(|state| {
@@ -183,4 +193,12 @@ impl Shipper {
         });
         Ok(())
     }
+}
+
+/// How many of the first rows are of one spool.
+fn first_spool(rows: &[(String, SpooledRow)]) -> usize {
+    let first = rows.first().map(|(name, _)| name);
+    rows.iter()
+        .take_while(|(name, _)| Some(name) == first)
+        .count()
 }

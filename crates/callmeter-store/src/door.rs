@@ -3,8 +3,8 @@
 //! A batch is sorted by id with one record a call; what is beyond the horizon is put aside; each call is priced by
 //! the newest revision of the store's book, which the caller sees to. Writing is left to the store's module.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use callmeter_core::{Ack, CallRecord, Flags, Timestamp};
@@ -97,10 +97,7 @@ impl Door {
     }
 
     /// Prices a call by the store's book and puts what came to light on it.
-    pub(crate) fn price<'r>(
-        &mut self,
-        mut call: Cow<'r, CallRecord>,
-    ) -> (Cow<'r, CallRecord>, Priced) {
+    pub(crate) fn price<'r>(&mut self, mut call: Seen<'r>) -> (Seen<'r>, Priced) {
         let mut priced = self.revision.book.price(&call, &self.kinds);
         priced.cost.book_rev = Some(self.revision.number);
         if !call.flags.contains(priced.flags) {
@@ -120,16 +117,51 @@ impl Door {
     }
 }
 
+/// A record of a batch, changed or not. A changed one lies in a box, so that those as they came, nearly all,
+/// travel as a reference: a record is a thousand bytes.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    Borrowed(&'a CallRecord),
+    Owned(Box<CallRecord>),
+}
+
+impl Seen<'_> {
+    pub(crate) fn owned(record: CallRecord) -> Self {
+        Self::Owned(Box::new(record))
+    }
+
+    pub(crate) fn to_mut(&mut self) -> &mut CallRecord {
+        if let Self::Borrowed(record) = self {
+            *self = Self::owned(record.clone());
+        }
+        match self {
+            Self::Owned(record) => record,
+            Self::Borrowed(_) => unreachable!("it was just made an owned one"),
+        }
+    }
+}
+
+impl Deref for Seen<'_> {
+    type Target = CallRecord;
+
+    fn deref(&self) -> &CallRecord {
+        match self {
+            Self::Borrowed(record) => record,
+            Self::Owned(record) => record,
+        }
+    }
+}
+
 /// A record that the store does not take, and why.
 #[derive(Debug)]
 pub(crate) struct Refused<'a> {
-    pub(crate) record: Cow<'a, CallRecord>,
+    pub(crate) record: Seen<'a>,
     pub(crate) reason: &'static str,
 }
 
 impl<'a> Refused<'a> {
     /// A call so old that whether it was here before cannot be told any more.
-    pub(crate) fn for_its_age(record: Cow<'a, CallRecord>) -> Self {
+    pub(crate) fn for_its_age(record: Seen<'a>) -> Self {
         Self {
             record,
             reason: TOO_OLD,
@@ -149,9 +181,9 @@ pub(crate) fn sort_out<'a>(
     now: Timestamp,
     raw_days: u32,
     ack: &mut Ack,
-) -> (Vec<Cow<'a, CallRecord>>, Vec<Refused<'a>>) {
+) -> (Vec<Seen<'a>>, Vec<Refused<'a>>) {
     let oldest = horizon(now, raw_days);
-    let mut calls: Vec<Cow<'a, CallRecord>> = Vec::with_capacity(batch.len());
+    let mut calls: Vec<Seen<'a>> = Vec::with_capacity(batch.len());
     let mut refused = Vec::new();
     for record in batch {
         let ahead = record.started_at().micros_since(now);
@@ -165,12 +197,12 @@ pub(crate) fn sort_out<'a>(
         if let Some(reason) = reason {
             ack.expired += 1;
             refused.push(Refused {
-                record: Cow::Borrowed(record),
+                record: Seen::Borrowed(record),
                 reason,
             });
             continue;
         }
-        let mut call = Cow::Borrowed(record);
+        let mut call = Seen::Borrowed(record);
         if ahead > CLOCK_AHEAD {
             call.to_mut().flags.insert(Flags::CLOCK_AHEAD);
         }
@@ -180,7 +212,7 @@ pub(crate) fn sort_out<'a>(
     calls.dedup_by(|next, kept| {
         let is_same = next.call_id == kept.call_id;
         if is_same {
-            *kept = Cow::Owned(kept.as_ref().clone().merge(next));
+            *kept = Seen::owned((**kept).clone().merge(next));
             ack.merged += 1;
         }
         is_same

@@ -3,7 +3,6 @@
 //! PostgreSQL keeps no NUL in a text: [`clean`] puts U+FFFD in its place in every name of a record, before anything
 //! else is made of it.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::connect::{Tx, int8, int8s, text, texts};
 use super::schema::{Lock, get};
 use crate::StoreError;
 use crate::call::WordNumbers;
+use crate::door::Seen;
 use crate::names::{MAX_SCOPES, NameKind, NameMemory, OTHER_SCOPE, ScopeWords};
 
 /// The dictionaries, and what this process remembers of them.
@@ -298,7 +298,7 @@ fn scope_of_row(row: &Row) -> Result<ScopeWords, StoreError> {
 }
 
 /// Puts U+FFFD in the place of NUL in every name of a record.
-pub(crate) fn clean<'r>(mut record: Cow<'r, CallRecord>) -> Cow<'r, CallRecord> {
+pub(crate) fn clean<'r>(mut record: Seen<'r>) -> Seen<'r> {
     let has = |name: &Option<String>| name.as_deref().is_some_and(|name| name.contains('\0'));
     let status_has = |record: &CallRecord| {
         let status = record.status.as_ref();

@@ -6,7 +6,6 @@
 //! failed is stored; of one whose answer was lost all may be. Sending it again, cut otherwise or in another order,
 //! changes nothing more.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::names::{Names, clean};
 use super::schema::{About, Lock};
 use super::{books, columns, rollup};
 use crate::call::{self, WordNumbers};
-use crate::door::{Door, MIN_RAW_DAYS, Refused, StoreOptions, sort_out};
+use crate::door::{Door, MIN_RAW_DAYS, Refused, Seen, StoreOptions, sort_out};
 use crate::names::NameKind;
 use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, PostgresUrl, StoreError};
@@ -45,7 +44,7 @@ impl std::fmt::Debug for PostgresStore {
 
 /// A call on its way into the store.
 struct Entering<'a> {
-    record: Cow<'a, CallRecord>,
+    record: Seen<'a>,
     cost: Cost,
 }
 
@@ -187,10 +186,7 @@ impl Sink for PostgresStore {
     }
 }
 
-fn priced<'a>(
-    door: &mut Door,
-    calls: impl Iterator<Item = Cow<'a, CallRecord>>,
-) -> Vec<Entering<'a>> {
+fn priced<'a>(door: &mut Door, calls: impl Iterator<Item = Seen<'a>>) -> Vec<Entering<'a>> {
     calls
         .map(|call| {
             let (record, priced) = door.price(call);
@@ -201,7 +197,7 @@ fn priced<'a>(
 }
 
 fn records_of<'r>(entering: &'r [Entering<'_>]) -> impl Iterator<Item = &'r CallRecord> + Clone {
-    entering.iter().map(|call| call.record.as_ref())
+    entering.iter().map(|call| &*call.record)
 }
 
 fn prices_of<'r>(entering: &'r [Entering<'_>]) -> impl Iterator<Item = &'r str> {
@@ -300,7 +296,7 @@ impl Writing<'_> {
                 continue;
             }
             ack.merged += 1;
-            let (record, priced) = self.door.price(Cow::Owned(record));
+            let (record, priced) = self.door.price(Seen::owned(record));
             let cost = priced.cost;
             merged.push((stored, Entering { record, cost }));
         }
@@ -309,7 +305,7 @@ impl Writing<'_> {
         }
         let records = merged
             .iter()
-            .flat_map(|(stored, call)| [&stored.record, call.record.as_ref()]);
+            .flat_map(|(stored, call)| [&stored.record, &*call.record]);
         let prices = merged
             .iter()
             .filter_map(|(_, call)| call.cost.price_id.as_deref());

@@ -5,7 +5,6 @@
 //! Nothing of a batch that failed is stored. Sending it again, cut otherwise or in another order, changes
 //! nothing more.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::names::Names;
 use super::retention::{self, Retention};
 use super::{books, rollup, schema};
 use crate::call::{StoredCall, WordNumbers};
-use crate::door::{Door, MIN_RAW_DAYS, Refused, StoreOptions, horizon, sort_out};
+use crate::door::{Door, MIN_RAW_DAYS, Refused, Seen, StoreOptions, horizon, sort_out};
 use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, StoreError};
 
@@ -161,10 +160,7 @@ impl SqliteStore {
     }
 
     /// Adds new names in a short transaction of their own, so that the batch's finds them all.
-    fn learn_names(
-        &mut self,
-        calls: &[Cow<'_, CallRecord>],
-    ) -> Result<Vec<WordNumbers>, StoreError> {
+    fn learn_names(&mut self, calls: &[Seen<'_>]) -> Result<Vec<WordNumbers>, StoreError> {
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let learnt = calls
             .iter()
@@ -205,7 +201,7 @@ struct Writing<'a, 't> {
 impl Writing<'_, '_> {
     fn put(
         &mut self,
-        call: Cow<'_, CallRecord>,
+        call: Seen<'_>,
         numbers: &WordNumbers,
         ack: &mut Ack,
     ) -> Result<(), StoreError> {
@@ -228,7 +224,7 @@ impl Writing<'_, '_> {
             ack.unchanged += 1;
             return Ok(());
         }
-        let (merged, priced) = self.door.price(Cow::Owned(merged));
+        let (merged, priced) = self.door.price(Seen::owned(merged));
         let before = columns::numbers_of(self.tx, self.names, &stored.record)?;
         let after = columns::numbers_of(self.tx, self.names, &merged)?;
         columns::write(

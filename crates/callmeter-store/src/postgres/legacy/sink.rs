@@ -5,7 +5,6 @@
 //! bring the same call meet at the side table's key: one of them starts over and finds the call there. Sending a
 //! batch again, cut otherwise or in another order, changes nothing more (promise CM-5).
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use super::rows::{self, StatusWords};
 use super::shape::Shape;
 use super::{Standing, side};
 use crate::book::Revision;
-use crate::door::{Door, MICROS_PER_DAY, MIN_RAW_DAYS, sort_out};
+use crate::door::{Door, MICROS_PER_DAY, MIN_RAW_DAYS, Seen, sort_out};
 use crate::legacy::LegacyRow;
 use crate::postgres::adopt::Follower;
 use crate::postgres::connect::{Access, Session, Tx};
@@ -204,7 +203,7 @@ struct Writing<'a, 's> {
 }
 
 impl Writing<'_, '_> {
-    fn write(&mut self, calls: &[Cow<'_, CallRecord>]) -> Result<(), StoreError> {
+    fn write(&mut self, calls: &[Seen<'_>]) -> Result<(), StoreError> {
         if !self.shape.has_ids && rows::has_ids(self.tx, self.shape)? {
             return Err(LegacyError::Contended.into());
         }
@@ -217,7 +216,7 @@ impl Writing<'_, '_> {
         let mut changed = Vec::new();
         for call in calls {
             let Some(known) = known.get(&call.call_id) else {
-                fresh.push(call.as_ref());
+                fresh.push(&**call);
                 continue;
             };
             let stored = side::decoded(known)?;
@@ -274,7 +273,7 @@ impl Writing<'_, '_> {
     }
 
     fn row_of(&mut self, call: &CallRecord) -> Result<LegacyRow, StoreError> {
-        let (call, priced) = self.door.price(Cow::Borrowed(call));
+        let (call, priced) = self.door.price(Seen::Borrowed(call));
         let mut row = LegacyRow::of(&call, &priced.cost, &self.shape.widths);
         if !self.words.takes(self.tx, self.shape, &row.status)? {
             let failed = call.error_kind.is_some() || call.error.is_some();

@@ -63,6 +63,11 @@ impl Control {
         self.lock().clone()
     }
 
+    /// Whether the store has failed ten times in a row.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.lock().is_degraded
+    }
+
     /// Changes the state and wakes whoever waits.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.lock());

@@ -28,6 +28,7 @@ pub struct Builder {
     sink: Option<(String, MakeSink)>,
     disk: Option<Arc<dyn Disk>>,
     flight: Option<Options>,
+    is_impatient: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -90,6 +91,13 @@ impl Builder {
     #[doc(hidden)]
     pub fn flight(mut self, options: Options) -> Self {
         self.flight = Some(options);
+        self
+    }
+
+    /// A store that fails is tried again at once, for tests of what comes after many failures.
+    #[doc(hidden)]
+    pub fn impatient(mut self) -> Self {
+        self.is_impatient = true;
         self
     }
 
@@ -172,6 +180,7 @@ impl Builder {
             flight: self.flight,
             exit_flush: settings.exit_flush,
             log: settings.log.style,
+            is_impatient: self.is_impatient,
         };
         let privacy = Privacy {
             prompt_hash: settings.privacy.prompt_hash,

@@ -63,9 +63,14 @@ impl Control {
         self.lock().clone()
     }
 
-    /// Whether the store has failed ten times in a row.
-    pub(crate) fn is_degraded(&self) -> bool {
-        self.lock().is_degraded
+    /// Whether the store has failed ten times in a row: who ships knows, others go by the home's mark.
+    pub(crate) fn is_degraded(&self, is_marked: bool) -> bool {
+        let state = self.lock();
+        if state.is_shipping {
+            state.is_degraded
+        } else {
+            is_marked
+        }
     }
 
     /// Changes the state and wakes whoever waits.

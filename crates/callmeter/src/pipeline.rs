@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) flight: Option<Options>,
     pub(crate) exit_flush: Duration,
     pub(crate) log: LogStyle,
+    /// A store that fails is tried again at once.
+    pub(crate) is_impatient: bool,
 }
 
 /// Where sinks come from.
@@ -125,7 +127,11 @@ impl Running {
                     make_sink,
                     clock: Arc::clone(&recorder.clock),
                     timer: Arc::new(SystemClock),
-                    backoff: Backoff::default(),
+                    backoff: if plan.is_impatient {
+                        Backoff::impatient()
+                    } else {
+                        Backoff::default()
+                    },
                 };
                 let shipper = Shipper::new(parts, plan.limits, Arc::clone(&control));
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)

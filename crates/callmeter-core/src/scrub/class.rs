@@ -1,5 +1,6 @@
 //! Names of error types: which words are some, what stands around them, and what kind they tell of.
 
+use crate::meta::begins_like_a_secret;
 use crate::vocabulary::ErrorKind;
 
 /// The longest name of a type that is kept.
@@ -104,14 +105,11 @@ pub(super) fn last_segment(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// A type's name as the host gives it, in the characters that names have.
-pub(super) fn cleaned(name: &str) -> Option<String> {
-    let name: String = name
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, '_' | '.'))
-        .take(LONGEST)
-        .collect();
-    (!name.is_empty()).then_some(name)
+/// A type's name as the host gives it; what is no name, as a sentence in its place, is none.
+pub(super) fn given(name: &str) -> Option<String> {
+    let is_of_a_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let is_name = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_of_a_name);
+    (is_name && !begins_like_a_secret(name)).then(|| name.to_owned())
 }
 
 /// Whether a word is the name of an exception.

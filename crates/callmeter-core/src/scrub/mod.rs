@@ -65,7 +65,7 @@ impl ScrubbedError {
     /// as in `TypeName: message`.
     pub fn of(class: Option<&str>, text: &str) -> Self {
         let text = one_line(text);
-        let given = class.and_then(class::cleaned);
+        let given = class.and_then(class::given);
         let (named, message) = match &given {
             Some(_) => (None, text.as_str()),
             None => match class::head(&text) {

@@ -148,8 +148,11 @@ fn a_type_that_the_host_names_is_kept_whatever_its_name() {
         error.text(ErrorPolicy::Scrubbed),
         Some("Oops: [Errno 111] Connection refused")
     );
-    let forged = ScrubbedError::of(Some("A: b\nc"), "x");
-    assert_eq!(forged.class(), Some("Abc"));
+    let no_name = ScrubbedError::of(Some("A: b\nc"), "KeyError: 'usage'");
+    assert_eq!(
+        no_name.text(ErrorPolicy::Scrubbed),
+        Some("KeyError: 'usage'")
+    );
 }
 
 #[test]

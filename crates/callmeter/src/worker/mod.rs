@@ -158,7 +158,7 @@ impl Worker {
     /// In the style of the replaced module a call has a line of its own while the store is degraded.
     fn tell_of_calls(&mut self) {
         let is_legacy = self.recorder.plan.log == LogStyle::AiCallLogger;
-        if is_legacy && (self.is_marked || self.control.is_degraded()) {
+        if is_legacy && self.control.is_degraded(self.is_marked) {
             self.killed.write(&self.held, self.timer.monotonic_ns());
         }
     }

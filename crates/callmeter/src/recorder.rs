@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use callmeter_core::{
-    Billing, CallerRegistry, Clock, HashKey, MetaPolicy, MetaRefusal, clean_text,
+    Billing, CallerRegistry, Clock, ErrorPolicy, HashKey, MetaPolicy, MetaRefusal, clean_text,
 };
 
 use crate::global;
+use crate::logging::log_line;
 use crate::pipeline::{Plan, Running};
 use crate::settings::PromptHash;
 use crate::station::lock_unless_stuck;
@@ -73,6 +74,7 @@ pub(crate) struct Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Privacy {
     pub(crate) prompt_hash: PromptHash,
+    pub(crate) errors: ErrorPolicy,
     pub(crate) key: HashKey,
     pub(crate) meta: MetaPolicy,
 }
@@ -182,9 +184,7 @@ impl Recorder {
         self.unknown_callers.fetch_add(1, Ordering::Relaxed);
         if self.warned_callers.is_new(caller) {
             let (name, _) = clean_text(caller, 64);
-            tracing::warn!(
-                target: "callmeter",
-                caller = %name,
+            log_line!(warn: caller = %name,
                 "caller is not in the registry; its calls are recorded; add it to callers.toml"
             );
         }
@@ -193,7 +193,7 @@ impl Recorder {
     pub(crate) fn meta_refused(&self, refusal: &MetaRefusal) {
         self.meta_refused.fetch_add(1, Ordering::Relaxed);
         if self.warned_meta.is_new(refusal.key()) {
-            tracing::warn!(target: "callmeter", "{refusal}");
+            log_line!(warn: "{refusal}");
         }
     }
 }

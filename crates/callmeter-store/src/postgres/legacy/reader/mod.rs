@@ -6,6 +6,7 @@
 
 mod calls;
 mod report;
+mod walk;
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use callmeter_core::{
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-pub use self::reprice::{Audited, Repricing, SuiteBook};
+pub use self::reprice::{Audited, Repricing, RepricingStore, SuiteBook};
 use crate::clock::ManualClock;
 use crate::records::{FIRST_MOMENT, records};
 
@@ -89,20 +89,6 @@ pub trait ContractStore {
     fn retain(&self);
     /// Appends the book that there is as another revision.
     fn add_book_revision(&self);
-    /// What revision `rev` of the store's book says of a call that is stored.
-    fn price_by(&self, rev: u32, record: &CallRecord) -> Cost;
-    /// What a reprice would do.
-    fn preview_reprice(&self, repricing: &Repricing) -> Audited;
-    /// Begins a reprice; gives its revision.
-    fn begin_reprice(&self, repricing: &Repricing) -> u32;
-    /// Begins to take a reprice back; gives its revision.
-    fn begin_undo(&self, rev: u32) -> u32;
-    /// Goes on with a reprice by at most so many calls, as another process would; says whether there is more.
-    fn reprice_slice(&self, rev: u32, most: u32) -> bool;
-    /// Whether a reprice takes another one back.
-    fn is_undo(&self, rev: u32) -> bool;
-    /// What the audit says of a reprice.
-    fn audit(&self, rev: u32) -> Audited;
 }
 
 /// Makes tests of what every store promises.

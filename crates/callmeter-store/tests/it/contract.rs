@@ -12,7 +12,7 @@ use callmeter_store::{
 };
 use callmeter_testkit::clock::ManualClock;
 use callmeter_testkit::records::FIRST_MOMENT;
-use callmeter_testkit::store::{Asked, Audited, ContractStore, Repricing, SuiteBook, Sums};
+use callmeter_testkit::store::{Asked, Audited, ContractStore, Repricing, RepricingStore, SuiteBook, Sums};
 
 /// The same for every store: asked by its address.
 pub(crate) struct Stand<K> {
@@ -249,6 +249,9 @@ impl<K: Kind> ContractStore for Stand<K> {
         ));
     }
 
+}
+
+impl<K: Kind> RepricingStore for Stand<K> {
     fn price_by(&self, rev: u32, record: &CallRecord) -> Cost {
         let book = Arc::clone(&self.books.borrow()[&rev]);
         let mut cost = book.price(record, &ProviderKinds::default()).cost;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use callmeter_core::{CallId, Cost};
+use callmeter_core::{CallId, CallRecord, Cost};
 
 use super::{Asked, ContractStore, DAY, Sums, add, call, some_records, take};
 
@@ -58,7 +58,25 @@ pub struct Audited {
     pub new_pico: BTreeMap<i64, i128>,
 }
 
-fn finish(store: &dyn ContractStore, rev: u32, most: u32) -> u32 {
+/// A store that can be repriced, as the suite sees it.
+pub trait RepricingStore: ContractStore {
+    /// What revision `rev` of the store's book says of a call that is stored.
+    fn price_by(&self, rev: u32, record: &CallRecord) -> Cost;
+    /// What a reprice would do.
+    fn preview_reprice(&self, repricing: &Repricing) -> Audited;
+    /// Begins a reprice; gives its revision.
+    fn begin_reprice(&self, repricing: &Repricing) -> u32;
+    /// Begins to take a reprice back; gives its revision.
+    fn begin_undo(&self, rev: u32) -> u32;
+    /// Goes on with a reprice by at most so many calls, as another process would; says whether there is more.
+    fn reprice_slice(&self, rev: u32, most: u32) -> bool;
+    /// Whether a reprice takes another one back.
+    fn is_undo(&self, rev: u32) -> bool;
+    /// What the audit says of a reprice.
+    fn audit(&self, rev: u32) -> Audited;
+}
+
+fn finish(store: &dyn RepricingStore, rev: u32, most: u32) -> u32 {
     let mut slices = 0;
     while store.reprice_slice(rev, most) {
         slices += 1;
@@ -68,7 +86,7 @@ fn finish(store: &dyn ContractStore, rev: u32, most: u32) -> u32 {
 }
 
 /// Every row costs what the revision that it names says, and the rollups are the sums of the rows.
-fn check_consistency(store: &dyn ContractStore) -> BTreeMap<CallId, Cost> {
+fn check_consistency(store: &dyn RepricingStore) -> BTreeMap<CallId, Cost> {
     let mut groups: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
     let mut costs = BTreeMap::new();
     for id in store.list(&Asked::default(), None, 10_000) {
@@ -103,7 +121,7 @@ fn amounts(costs: &BTreeMap<CallId, Cost>) -> BTreeMap<CallId, Cost> {
 }
 
 /// Two writers and two that reprice, in any order, with undos between: at every stop rows and rollups agree.
-pub fn any_order_of_inserts_and_reprices_leaves_rollups_equal_to_rows(store: &dyn ContractStore) {
+pub fn any_order_of_inserts_and_reprices_leaves_rollups_equal_to_rows(store: &dyn RepricingStore) {
     let records = some_records(120, 600);
     let mut writers = [store.writer(), store.writer()];
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -165,7 +183,7 @@ pub fn any_order_of_inserts_and_reprices_leaves_rollups_equal_to_rows(store: &dy
 }
 
 /// The second time looks at as many calls and changes none.
-pub fn a_reprice_done_twice_is_done_once(store: &dyn ContractStore) {
+pub fn a_reprice_done_twice_is_done_once(store: &dyn RepricingStore) {
     take(&mut store.writer(), &some_records(100, 200));
     let first = store.begin_reprice(&Repricing::all(SuiteBook::Other));
     finish(store, first, 40);
@@ -181,7 +199,7 @@ pub fn a_reprice_done_twice_is_done_once(store: &dyn ContractStore) {
 }
 
 /// What the preview says is what the reprice then does, to the pico, by day.
-pub fn a_preview_says_what_the_reprice_does_and_writes_nothing(store: &dyn ContractStore) {
+pub fn a_preview_says_what_the_reprice_does_and_writes_nothing(store: &dyn RepricingStore) {
     take(&mut store.writer(), &some_records(100, 200));
     let before = check_consistency(store);
     for is_all in [true, false] {
@@ -200,7 +218,7 @@ pub fn a_preview_says_what_the_reprice_does_and_writes_nothing(store: &dyn Contr
 }
 
 /// Without `is_all` calls that have a price keep it, their revision included; a filter leaves out what it does not name.
-pub fn a_reprice_looks_only_at_what_was_asked_for(store: &dyn ContractStore) {
+pub fn a_reprice_looks_only_at_what_was_asked_for(store: &dyn RepricingStore) {
     take(&mut store.writer(), &some_records(150, 250));
     let before = check_consistency(store);
     let rev = store.begin_reprice(&Repricing {
@@ -232,7 +250,7 @@ pub fn a_reprice_looks_only_at_what_was_asked_for(store: &dyn ContractStore) {
 }
 
 /// A day is that of the call's start, in the store's zone; the last closed one is closed to its end.
-pub fn closed_days_stay_as_they_are(store: &dyn ContractStore) {
+pub fn closed_days_stay_as_they_are(store: &dyn RepricingStore) {
     let records = some_records(150, 250);
     take(&mut store.writer(), &records);
     let before = check_consistency(store);
@@ -253,7 +271,7 @@ pub fn closed_days_stay_as_they_are(store: &dyn ContractStore) {
 }
 
 /// Rows, revisions and rollups are those of before; calls that came in since are priced as those before.
-pub fn an_undo_brings_every_cost_and_revision_back(store: &dyn ContractStore) {
+pub fn an_undo_brings_every_cost_and_revision_back(store: &dyn RepricingStore) {
     let records = some_records(120, 200);
     take(&mut store.writer(), &records[..100]);
     // Calls of two revisions, side by side.
@@ -281,7 +299,7 @@ pub fn an_undo_brings_every_cost_and_revision_back(store: &dyn ContractStore) {
 }
 
 /// A reprice that is taken back before it has ended leaves nothing behind; nothing of it goes on.
-pub fn an_undo_ends_a_reprice_that_was_stopped(store: &dyn ContractStore) {
+pub fn an_undo_ends_a_reprice_that_was_stopped(store: &dyn RepricingStore) {
     take(&mut store.writer(), &some_records(120, 200));
     let before = check_consistency(store);
     let rev = store.begin_reprice(&Repricing::all(SuiteBook::Other));
@@ -296,7 +314,7 @@ pub fn an_undo_ends_a_reprice_that_was_stopped(store: &dyn ContractStore) {
 }
 
 /// Costs near the limit of a row, and their sums.
-pub fn sums_of_the_dearest_calls_do_not_overflow(store: &dyn ContractStore) {
+pub fn sums_of_the_dearest_calls_do_not_overflow(store: &dyn RepricingStore) {
     let batch: Vec<_> = (0..300)
         .map(|n| {
             let mut record = call(n * 1_000, n.cast_unsigned());

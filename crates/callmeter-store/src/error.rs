@@ -124,6 +124,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it may be gone the next time, without anybody's help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.sink_kind(), SinkErrorKind::Retry | SinkErrorKind::Busy)
+    }
+
     pub(crate) fn sink_kind(&self) -> SinkErrorKind {
         use rusqlite::ErrorCode as Code;
         match self {

@@ -61,6 +61,9 @@ impl Condition {
                 condition.and_text(&before, word, ")");
             }
         }
+        if let Some(source) = filter.cost_source {
+            condition.and(&format!("cost_source = {}", source.code()));
+        }
         Ok(Some(condition))
     }
 }

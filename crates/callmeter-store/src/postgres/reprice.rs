@@ -609,6 +609,7 @@ fn read_line(row: &Row) -> Result<Reprice, StoreError> {
             status: get(row, 8)?,
             project: get(row, 9)?,
             team: get(row, 10)?,
+            cost_source: None,
         },
         closed_until: get(row, 11)?,
         asked_by: get(row, 12)?,

@@ -1,6 +1,6 @@
 //! A filter as SQL over `calls`, and over `roll_day` but for its times.
 
-use callmeter_core::CallId;
+use callmeter_core::{CallId, CostSource};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -62,6 +62,12 @@ impl Condition {
             if let Some(word) = word {
                 condition.and(sql, [word.clone().into()]);
             }
+        }
+        match filter.cost_source {
+            // As the index of these says it.
+            Some(CostSource::Provider) => condition.and("cost_source = 2", []),
+            Some(source) => condition.and("cost_source = ?", [i64::from(source.code()).into()]),
+            None => {}
         }
         Ok(Some(condition))
     }

@@ -472,6 +472,7 @@ fn read_line(row: &Row<'_>) -> rusqlite::Result<Reprice> {
             status: row.get(8)?,
             project: row.get(9)?,
             team: row.get(10)?,
+            cost_source: None,
         },
         closed_until: row.get(11)?,
         asked_by: row.get(12)?,

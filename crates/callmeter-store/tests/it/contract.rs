@@ -12,7 +12,9 @@ use callmeter_store::{
 };
 use callmeter_testkit::clock::ManualClock;
 use callmeter_testkit::records::FIRST_MOMENT;
-use callmeter_testkit::store::{Asked, Audited, ContractStore, Repricing, RepricingStore, SuiteBook, Sums};
+use callmeter_testkit::store::{
+    Asked, Audited, ContractStore, Repricing, RepricingStore, SuiteBook, Sums,
+};
 
 /// The same for every store: asked by its address.
 pub(crate) struct Stand<K> {
@@ -248,7 +250,6 @@ impl<K: Kind> ContractStore for Stand<K> {
              ORDER BY rev DESC LIMIT 1"
         ));
     }
-
 }
 
 impl<K: Kind> RepricingStore for Stand<K> {

@@ -73,7 +73,10 @@ impl PostgresReader {
             let Some(mut condition) = asking.condition(filter)? else {
                 return Ok(Vec::new());
             };
-            condition.and("cost_source = 2");
+            // What is stated of calls under a plan is no money.
+            condition.and(
+                "cost_source = 2 AND scope NOT IN (SELECT id FROM callmeter.scopes WHERE billing = 2)",
+            );
             let sql = format!(
                 "SELECT provider::bigint, model::bigint, {} FROM callmeter.calls {} GROUP BY 1, 2",
                 reported::SUMS,

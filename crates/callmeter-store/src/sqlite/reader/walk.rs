@@ -56,7 +56,11 @@ impl SqliteReader {
         let Some(mut condition) = self.condition(filter)? else {
             return Ok(Vec::new());
         };
-        condition.and("cost_source = 2", []);
+        // What is stated of calls under a plan is no money.
+        condition.and(
+            "cost_source = 2 AND scope NOT IN (SELECT id FROM scopes WHERE billing = 2)",
+            [],
+        );
         let sql = format!(
             "SELECT provider, model, {} FROM calls {} GROUP BY 1, 2",
             reported::SUMS,

@@ -118,6 +118,7 @@ macro_rules! store_contract {
             an_undo_brings_every_cost_and_revision_back,
             an_undo_ends_a_reprice_that_was_stopped,
             sums_of_the_dearest_calls_do_not_overflow,
+            what_providers_stated_is_summed_beside_the_book,
         );
     };
     (@each_reprice $make:expr, $($name:ident,)+) => {$(

@@ -298,6 +298,23 @@ impl<K: Kind> RepricingStore for Stand<K> {
         reprice.undoes.is_some()
     }
 
+    fn reported(&self, asked: &Asked) -> BTreeMap<(String, String), [i128; 5]> {
+        let reported = self.reader().reported(&filter(asked)).unwrap();
+        reported
+            .into_iter()
+            .map(|of| {
+                let sums = [
+                    i128::from(of.calls),
+                    of.cost.as_pico(),
+                    i128::from(of.computed_calls),
+                    of.comparable_cost.as_pico(),
+                    of.computed_cost.as_pico(),
+                ];
+                ((of.provider, of.model), sums)
+            })
+            .collect()
+    }
+
     fn audit(&self, rev: u32) -> Audited {
         let mut repricer = self.repricer();
         let audited = audited(&repricer.audit(rev).unwrap());

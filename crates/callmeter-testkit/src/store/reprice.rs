@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use callmeter_core::{CallId, CallRecord, Cost};
+use callmeter_core::{Billing, CallId, CallRecord, Cost, CostSource};
 
 use super::{Asked, ContractStore, DAY, Sums, add, call, some_records, take};
 
@@ -72,6 +72,9 @@ pub trait RepricingStore: ContractStore {
     fn reprice_slice(&self, rev: u32, most: u32) -> bool;
     /// Whether a reprice takes another one back.
     fn is_undo(&self, rev: u32) -> bool;
+    /// What providers stated, by provider and model: calls, their cost, how many the book prices as well, what of the
+    /// cost is theirs, and what the book says.
+    fn reported(&self, asked: &Asked) -> BTreeMap<(String, String), [i128; 5]>;
     /// What the audit says of a reprice.
     fn audit(&self, rev: u32) -> Audited;
 }
@@ -333,4 +336,50 @@ pub fn sums_of_the_dearest_calls_do_not_overflow(store: &dyn RepricingStore) {
     let audited: i128 = store.audit(rev).new_pico.values().sum();
     assert_eq!(audited, sums.cost_pico);
     check_consistency(store);
+}
+
+/// The book's figure stands beside the provider's, and nothing under a plan is in either.
+pub fn what_providers_stated_is_summed_beside_the_book(store: &dyn RepricingStore) {
+    let mut records = some_records(150, 300);
+    for record in records.iter_mut().step_by(7) {
+        record.billing = Some(Billing::Plan);
+    }
+    take(&mut store.writer(), &records);
+    let asked = [
+        Asked::default(),
+        Asked {
+            model: Some("gpt-5-mini".to_owned()),
+            since: Some(call(2 * DAY, 0).started_at()),
+            ..Asked::default()
+        },
+    ];
+    for asked in asked {
+        let mut expected: BTreeMap<(String, String), [i128; 5]> = BTreeMap::new();
+        for id in store.list(&asked, None, 10_000) {
+            let (record, cost) = store.find(id).unwrap();
+            if cost.cost_source != Some(CostSource::Provider)
+                || record.billing == Some(Billing::Plan)
+            {
+                continue;
+            }
+            let key = (
+                record.provider_or_unknown().to_owned(),
+                record.model_or_requested().to_owned(),
+            );
+            let stated = i128::from(cost.cost.unwrap().as_pico());
+            let sums = expected.entry(key).or_default();
+            sums[0] += 1;
+            sums[1] += stated;
+            if let Some(computed) = cost.computed_cost {
+                sums[2] += 1;
+                sums[3] += stated;
+                sums[4] += i128::from(computed.as_pico());
+            }
+        }
+        assert!(
+            expected.values().any(|sums| sums[2] > 0),
+            "some are comparable"
+        );
+        assert_eq!(store.reported(&asked), expected);
+    }
 }

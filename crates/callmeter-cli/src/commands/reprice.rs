@@ -22,13 +22,15 @@ const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
 const WORDS: [&str; 4] = ["day", "provider", "model", "plan"];
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 10] = [
     "old_rev",
     "calls",
     "changed",
     "old_cost_usd",
     "new_cost_usd",
     "difference_usd",
+    "old_plan_value_usd",
+    "new_plan_value_usd",
     "old_unpriced",
     "new_unpriced",
 ];
@@ -300,7 +302,10 @@ impl Sheet {
             _ if self.is_all => "every call".to_owned(),
             _ => "calls without a price".to_owned(),
         };
-        let head = format!("{}, {what}", self.range);
+        let head = match self.range.as_str() {
+            "all calls" => what,
+            range => format!("{what}, {range}"),
+        };
         let mut text = format!(
             "{}\nstore   {}\n\n",
             print::bold(&head, context.color),
@@ -437,6 +442,9 @@ impl Sums {
 
 fn row_json(group: &RepricedGroup) -> serde_json::Map<String, serde_json::Value> {
     let sums = Sums::of(std::iter::once(group));
+    // Plan usage is no money: it stands in columns of its own.
+    let money = |usd: UsdTotal| (!group.is_plan).then(|| usd.to_string());
+    let plan = |usd: UsdTotal| group.is_plan.then(|| usd.to_string());
     print::object(json!({
         "day": day_text(group.day),
         "provider": group.provider,
@@ -445,9 +453,11 @@ fn row_json(group: &RepricedGroup) -> serde_json::Map<String, serde_json::Value>
         "old_rev": group.old_rev,
         "calls": group.calls,
         "changed": group.changed,
-        "old_cost_usd": group.old_cost.to_string(),
-        "new_cost_usd": group.new_cost.to_string(),
-        "difference_usd": sums.difference().to_string(),
+        "old_cost_usd": money(group.old_cost),
+        "new_cost_usd": money(group.new_cost),
+        "difference_usd": money(sums.difference()),
+        "old_plan_value_usd": plan(group.old_cost),
+        "new_plan_value_usd": plan(group.new_cost),
         "old_unpriced": group.old_unpriced,
         "new_unpriced": group.new_unpriced,
     }))

@@ -22,7 +22,7 @@ use crate::{filter, print, span};
 const MISSING_SHOWN: usize = 8;
 
 const WORDS: [&str; 2] = ["provider", "model"];
-const FIGURES: [&str; 9] = [
+const FIGURES: [&str; 11] = [
     "plan",
     "calls",
     "cost_usd",
@@ -31,6 +31,8 @@ const FIGURES: [&str; 9] = [
     "difference_usd",
     "what_if_unpriced",
     "unmatched_cost_usd",
+    "plan_value_usd",
+    "what_if_plan_value_usd",
     "reason",
 ];
 
@@ -172,8 +174,8 @@ impl Question {
             })
             .collect();
         let mut name = match swaps.is_empty() {
-            true => book,
-            false => format!("{} ({book})", swaps.join(", ")),
+            true => format!("by {book}"),
+            false => format!("with {}, by {book}", swaps.join(", ")),
         };
         if let Some(at) = self.at {
             name.push_str(&format!(" at the prices of {at}"));
@@ -281,15 +283,22 @@ impl Answer {
         let row = |((provider, model, is_plan, reason), group): (&(_, _, _, _), &Group)| {
             let (provider, model): (&String, &String) = (provider, model);
             let (is_plan, reason): (&bool, &Option<&str>) = (is_plan, reason);
+            // Plan usage is no money: it stands in columns of its own.
+            let money = |usd: UsdTotal| (!is_plan).then(|| usd.to_string());
+            let plan = |usd: UsdTotal| is_plan.then(|| usd.to_string());
+            let what_if = reason.is_none().then_some(group.what_if);
+            let difference = reason.is_none().then(|| group.difference());
             print::object(json!({
                 "provider": provider, "model": model, "plan": is_plan,
                 "calls": group.calls,
-                "cost_usd": group.cost.to_string(),
+                "cost_usd": money(group.cost),
                 "unpriced": group.unpriced,
-                "what_if_usd": reason.is_none().then(|| group.what_if.to_string()),
-                "difference_usd": reason.is_none().then(|| group.difference().to_string()),
+                "what_if_usd": what_if.and_then(money),
+                "difference_usd": difference.and_then(money),
                 "what_if_unpriced": group.missing,
-                "unmatched_cost_usd": group.missing_cost.to_string(),
+                "unmatched_cost_usd": money(group.missing_cost),
+                "plan_value_usd": plan(group.cost),
+                "what_if_plan_value_usd": what_if.and_then(plan),
                 "reason": reason,
             }))
         };
@@ -338,7 +347,7 @@ impl Answer {
         };
         let (calls, models) = self.not_in_book();
         text.push_str(&format!(
-            "{} {first}, {} by {}",
+            "{} {first}, {} {}",
             money.cost.to_short(),
             money.what_if.to_short(),
             self.question.name()

@@ -175,7 +175,7 @@ fn every_mistake_is_told_with_its_line_and_what_to_do() {
         ),
         [
             "callmeter.toml:7: scope.billing takes one of metered, plan, self_hosted, free, unknown, not 'cash'",
-            "callmeter.toml:8: scope.project takes a text, not a list that holds more than texts",
+            "callmeter.toml:8: scope.project takes a text, not a list of 1",
             "callmeter.toml:2: store.raw_days takes a number from 35 to 36500, not 34",
             "callmeter.toml:5: there is no setting 'stroe.url' (did you mean 'store.url'?)",
         ]

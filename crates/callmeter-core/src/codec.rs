@@ -18,7 +18,7 @@ use std::fmt;
 use crate::field_value::{FieldValue, Wire};
 use crate::merge::Part;
 use crate::record::for_each_field;
-use crate::{CallId, CallRecord, Cost, Field, FieldSet, Layer, PicoUsd};
+use crate::{Billing, CallId, CallRecord, Cost, Field, FieldSet, Layer, PicoUsd};
 
 /// The version of the encoding.
 pub const RECORD_FORMAT: u8 = 1;
@@ -209,7 +209,10 @@ impl CallRecord {
         });
         each("reported_cost_usd", money(self.reported_cost));
         if let Some(cost) = cost {
-            each("cost_usd", money(cost.cost));
+            // Plan usage is no money: whoever sums one column never sums the other with it.
+            let is_plan = self.billing == Some(Billing::Plan);
+            each("cost_usd", money(cost.cost.filter(|_| !is_plan)));
+            each("plan_value_usd", money(cost.cost.filter(|_| is_plan)));
             each(
                 "unpriced_reason",
                 cost.unpriced_reason.map(|reason| reason.as_str()).into(),

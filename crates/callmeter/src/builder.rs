@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
 use callmeter_flight::Options;
 
+use crate::budget::Budgets;
 use crate::global;
 use crate::logging::log_line;
 use crate::pipeline::{Callmeter, Plan, SinkSource};
@@ -176,6 +177,7 @@ impl Builder {
                 replay_rows_per_second: settings.shipper.replay_rows_per_second,
             },
             spool: settings.spool.clone(),
+            budgets: Budgets::new(settings.budgets.clone(), Arc::clone(&clock)),
             disk: self.disk,
             flight: self.flight,
             exit_flush: settings.exit_flush,

@@ -1,4 +1,4 @@
-//! What a worker does for its home beside moving calls: obeys the switch, leaves the card.
+//! What a worker does for its home beside moving calls: obeys the switch, leaves the card, reads how budgets stand.
 //!
 //! Nothing here is urgent and nothing fails loudly: what cannot be read or written now is tried again.
 
@@ -12,12 +12,14 @@ use crate::logging::log_line;
 use crate::recorder::Recorder;
 
 const CARD_EVERY: Duration = Duration::from_secs(60);
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// The keeper of a home, one in each process that records.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     switch: Switch,
     last_card: Option<Instant>,
+    last_budgets: Option<Instant>,
 }
 
 impl Default for Keeper {
@@ -25,6 +27,7 @@ impl Default for Keeper {
         Self {
             switch: Switch::On,
             last_card: None,
+            last_budgets: None,
         }
     }
 }
@@ -40,6 +43,15 @@ impl Keeper {
                 card::sweep();
             }
             self.last_card = Some(Instant::now());
+        }
+        let budgets = &recorder.plan.budgets;
+        if !budgets.is_empty()
+            && self
+                .last_budgets
+                .is_none_or(|at| at.elapsed() >= BUDGETS_EVERY)
+        {
+            budgets.refresh(&recorder.plan.home);
+            self.last_budgets = Some(Instant::now());
         }
     }
 

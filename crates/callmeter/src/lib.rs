@@ -40,6 +40,7 @@
 pub mod __private;
 mod adoption;
 mod backoff;
+mod budget;
 mod builder;
 mod card;
 mod control;
@@ -119,12 +120,13 @@ use std::sync::atomic::Ordering;
 
 pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
-    ScrubbedError, TokenCount, UnknownCaller, Usage,
+    ScrubbedError, TokenCount, UnknownCaller, Usage, UsdTotal,
 };
 pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;
 pub use callmeter_store::StoreUrl;
 
+pub use crate::budget::{BudgetExceeded, BudgetScope, BudgetStanding, Budgets, budget_standings};
 pub use crate::builder::{Builder, InitError};
 pub use crate::card::{HomeCard, homes};
 pub use crate::guard::CallGuard;
@@ -173,6 +175,18 @@ pub fn call(
     }
     let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
     CallGuard::open(current, names, Location::caller())
+}
+
+/// Whether every budget that covers a call of `caller` to `model` has something left; see [`Callmeter::check_budget`].
+/// Without a recorder every one has.
+///
+/// # Errors
+/// The budget that is spent; a hard one before others.
+pub fn check_budget(caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+    match global::recorder() {
+        Some(recorder) => recorder.check_budget(caller, model),
+        None => Ok(()),
+    }
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while

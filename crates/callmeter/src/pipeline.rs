@@ -17,6 +17,7 @@ use callmeter_core::{
 use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
+use crate::budget::{BudgetExceeded, BudgetWatch, Budgets};
 use crate::control::Control;
 use crate::figures;
 use crate::global;
@@ -40,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) sink: SinkSource,
     pub(crate) limits: BatchLimits,
     pub(crate) spool: SpoolSettings,
+    pub(crate) budgets: Budgets,
     /// Another disk than the home's, of a simulation.
     pub(crate) disk: Option<Arc<dyn Disk>>,
     /// A flight buffer of another size, of a simulation.
@@ -133,7 +135,14 @@ impl Running {
                         Backoff::default()
                     },
                 };
-                let shipper = Shipper::new(parts, plan.limits, Arc::clone(&control));
+                let watch = match &plan.sink {
+                    SinkSource::Settings(settings) => {
+                        BudgetWatch::of_settings(settings, &plan.home)
+                    }
+                    _ => None,
+                };
+                let shipper =
+                    Shipper::new(parts, plan.limits, Arc::clone(&control)).watching(watch);
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
             }
         };
@@ -262,6 +271,31 @@ impl Callmeter {
             .process
             .is_current()
             .then(|| Arc::clone(&running.control))
+    }
+
+    /// Whether every budget that covers a call of `caller` to `model` has something left, as of its last look-up: at
+    /// most about twelve seconds ago, and longer while the store is away. Reads memory alone and never waits.
+    ///
+    /// ```
+    /// # let home = tempfile::tempdir()?;
+    /// let callmeter = callmeter::builder().home(home.path()).open()?;
+    /// match callmeter.check_budget("sales_copy", "gpt-5-mini") {
+    ///     Ok(()) => { /* make the call */ }
+    ///     Err(spent) if spent.is_hard => eprintln!("{spent}"),
+    ///     Err(spent) => { /* make it, and let somebody know */ }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The budget that is spent; a hard one before others.
+    pub fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+        self.recorder.check_budget(caller, model)
+    }
+
+    /// The budgets as they stand, for whoever asks often or for other teams and projects: a proxy.
+    pub fn budgets(&self) -> Budgets {
+        self.recorder.plan.budgets.clone()
     }
 
     /// Opens a guard around one call.

@@ -11,6 +11,7 @@ use callmeter_core::{
     Billing, CallerRegistry, Clock, ErrorPolicy, HashKey, MetaPolicy, MetaRefusal, clean_text,
 };
 
+use crate::budget::{BudgetExceeded, BudgetScope};
 use crate::global;
 use crate::logging::log_line;
 use crate::pipeline::{Plan, Running};
@@ -109,6 +110,18 @@ impl Recorder {
             unknown_callers: AtomicU64::new(0),
             meta_refused: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the budgets that cover a call have something left.
+    pub(crate) fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+        let entry = self.registry.get(caller);
+        let team = entry.and_then(|entry| entry.team.as_deref());
+        self.plan.budgets.check(&BudgetScope {
+            caller,
+            model,
+            team: team.or(self.scope.team.as_deref()),
+            project: self.scope.project.as_deref(),
+        })
     }
 
     /// The id of the buffer that calls are opened in; 0 is off. One relaxed load says whether there is

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod adopt;
+pub(crate) mod budget;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;
@@ -10,16 +11,19 @@ pub(crate) mod inspect;
 pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod report;
+pub(crate) mod reprice;
+pub(crate) mod savings;
 pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod switch;
 pub(crate) mod top;
 pub(crate) mod version;
+pub(crate) mod what_if;
 
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, ConfigCommand};
+use crate::args::{Args, BudgetCommand, Command, ConfigCommand};
 use crate::context::Context;
 use crate::demo;
 
@@ -45,6 +49,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match command.unwrap_or(Command::Status) {
         Command::Report(args) => report::run(&context, &args),
         Command::Calls(args) => calls::run(&context, &args),
+        Command::Reprice(args) => reprice::run(&context, &args),
+        Command::WhatIf(args) => what_if::run(&context, &args),
+        Command::Savings(args) => savings::run(&context, &args),
+        Command::Budget {
+            command: BudgetCommand::Status,
+        } => budget::status(&context),
         Command::Ship(args) => ship::run(&context, &args),
         Command::Show { id } => show::run(&context, &id),
         Command::Top(args) => top::run(&context, &args),

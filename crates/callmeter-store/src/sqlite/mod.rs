@@ -8,13 +8,16 @@
 
 mod books;
 mod columns;
+mod condition;
 mod names;
 mod reader;
+mod reprice;
 mod retention;
 mod rollup;
 mod schema;
 mod writer;
 
 pub use self::reader::SqliteReader;
+pub(crate) use self::reprice::SqliteRepricer;
 pub use self::schema::FORMAT as SQLITE_FORMAT;
 pub use self::writer::SqliteStore;

@@ -105,12 +105,16 @@ fn raw_of(value: &DeValue<'_>) -> Raw {
         }
         DeValue::Boolean(value) => Raw::Boolean(*value),
         DeValue::Array(items) => {
-            let texts = items
-                .iter()
-                .map(|item| item.get_ref().as_str().map(str::to_owned));
-            texts
-                .collect::<Option<Vec<_>>>()
-                .map_or(Raw::Other("a list that holds more than texts"), Raw::List)
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::Integer(number) if number.radix() == 10 => {
+                    Some(number.as_str().to_owned())
+                }
+                other => other.as_str().map(str::to_owned),
+            });
+            texts.collect::<Option<Vec<_>>>().map_or(
+                Raw::Other("a list that holds more than texts and numbers"),
+                Raw::List,
+            )
         }
         DeValue::Float(_) => Raw::Other("a fraction"),
         DeValue::Datetime(_) => Raw::Other("a date"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use callmeter_core::{Billing, ErrorPolicy, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
+use super::budgets;
 use super::value::{self, Expected, Raw};
 use super::{Compat, LogStyle, PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
 
@@ -34,6 +35,9 @@ pub(super) struct Key {
 pub(super) const PROVIDERS: &str = "providers.";
 /// What such a key takes.
 pub(super) const PROVIDER_KIND: &str = ".kind";
+
+/// The prefix of the keys of budgets: `budgets.NAME.limit` and others.
+pub(super) const BUDGETS: &str = "budgets.";
 
 const DAY_LIMIT: u64 = 36_500;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -63,7 +67,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 27] = [
+pub(super) static KEYS: [Key; 28] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -440,6 +444,23 @@ pub(super) static KEYS: [Key; 27] = [
         },
     },
     Key {
+        name: "prices.closed_until",
+        purpose: "the last accounting day that `callmeter reprice` leaves as it is; `--reopen` passes over it",
+        takes: "a day such as 2026-10-31",
+        default: "none",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.prices.closed_until = Some(value::day(raw)?);
+            Ok(())
+        },
+        shown: |settings| {
+            settings
+                .prices
+                .closed_until
+                .map_or_else(String::new, value::day_text)
+        },
+    },
+    Key {
         name: "registry.callers",
         purpose: "the file of the callers that are known, with team and cost centre",
         takes: "a path",
@@ -465,6 +486,13 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 pub(super) fn provider_of(name: &str) -> Option<&str> {
     let provider = name.strip_prefix(PROVIDERS)?.strip_suffix(PROVIDER_KIND)?;
     (!provider.is_empty() && !provider.contains('.')).then_some(provider)
+}
+
+/// Whether a name is of a budget; gives the budget and its field.
+pub(super) fn budget_of(name: &str) -> Option<(&str, &str)> {
+    let (budget, field) = name.strip_prefix(BUDGETS)?.rsplit_once('.')?;
+    let is_one = !budget.is_empty() && !budget.contains('.');
+    (is_one && budgets::FIELDS.iter().any(|(known, ..)| *known == field)).then_some((budget, field))
 }
 
 /// The known name that is most like `name`, if any is alike.

@@ -3,6 +3,7 @@
 //! Owns one documented struct per concern and their defaults. Where values come from (builder, flag,
 //! environment, file) is worked out in the files beside this one.
 
+mod budgets;
 mod error;
 mod file;
 mod keys;
@@ -23,6 +24,7 @@ use callmeter_core::{Billing, CallerRegistry, HashKey, MetaPolicy};
 pub use callmeter_store::StoreLayout;
 use callmeter_store::StoreUrl;
 
+pub use self::budgets::{BudgetPeriod, BudgetSettings};
 pub use self::error::{SettingsError, SettingsErrors};
 pub(crate) use self::platform::fallback_home;
 pub use self::reference::reference;
@@ -50,7 +52,7 @@ pub struct Settings {
     pub spool: SpoolSettings,
     /// How rows are sent.
     pub shipper: ShipperSettings,
-    /// Which prices a new store takes.
+    /// Which prices a new store takes, and which days are closed to repricing.
     pub prices: PriceSettings,
     /// How log lines look.
     pub log: LogSettings,
@@ -58,6 +60,8 @@ pub struct Settings {
     pub registry: CallerRegistry,
     /// The user's own provider names and their kinds.
     pub providers: BTreeMap<String, String>,
+    /// Budgets by their names.
+    pub budgets: BTreeMap<String, BudgetSettings>,
 }
 
 /// Which module's habits the defaults follow: table shape, hash, book, errors and log lines together. Each of
@@ -202,12 +206,14 @@ pub struct ShipperSettings {
     pub replay_rows_per_second: u64,
 }
 
-/// Which prices a new store takes.
+/// Which prices a new store takes, and which days are closed to repricing.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PriceSettings {
     /// `market`, `legacy`, or the path of a book of the user's own.
     pub book: String,
+    /// The last accounting day that `reprice` leaves as it is, in days from 1970-01-01.
+    pub closed_until: Option<i64>,
 }
 
 impl Default for Settings {
@@ -237,10 +243,12 @@ impl Default for Settings {
             },
             prices: PriceSettings {
                 book: "market".to_owned(),
+                closed_until: None,
             },
             log: LogSettings::default(),
             registry: CallerRegistry::default(),
             providers: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use callmeter_core::EnvVar;
 
+use super::budgets;
 use super::keys::KEYS;
 
 const HEAD: &str = "# Settings
@@ -37,6 +38,12 @@ pub fn reference() -> String {
         );
     }
     page.push_str("| `providers.NAME.kind` | what a provider name of your own stands for, such as `ollama` | a provider's name | none |\n");
+    for (field, purpose, takes, default) in budgets::FIELDS {
+        let _ = writeln!(
+            page,
+            "| `budgets.NAME.{field}` | {purpose} | {takes} | {default} |"
+        );
+    }
     page.push_str("\n## Other variables\n\n| variable | what it does |\n| --- | --- |\n");
     for variable in EnvVar::ALL {
         let _ = writeln!(page, "| `{}` | {} |", variable.name(), variable.purpose());

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use callmeter_core::{EnvVar, HashKey};
 
+use super::budgets;
 use super::error::{SettingsError, SettingsErrors};
 use super::file;
-use super::keys::{self, KEYS, PROVIDERS};
+use super::keys::{self, BUDGETS, KEYS, PROVIDERS};
 use super::value::{self, Expected, Raw};
 use super::{Compat, Settings, StoreLayout, platform};
 
@@ -151,6 +152,16 @@ impl Settings {
         if settings.compat == Compat::AiCallLogger {
             follow_the_replaced_module(&mut settings, &mut origins);
         }
+        for name in budgets::without_limit(&mut settings) {
+            let prefix = format!("{BUDGETS}{name}.");
+            let place = origins.iter().find(|(key, _)| key.starts_with(&prefix));
+            let place = place.map_or("budgets", |(_, origin)| origin);
+            errors.push(
+                SettingsError::new(format!("{prefix}limit is missing"))
+                    .in_place(place)
+                    .with_hint("write the budget in USD: limit = 250"),
+            );
+        }
         // Rows of that table have that book's figures, until somebody chooses others.
         if settings.store.layout == StoreLayout::AiCalls && !origins.contains_key(BOOK) {
             "legacy".clone_into(&mut settings.prices.book);
@@ -267,7 +278,10 @@ fn name_of(rest: &str) -> Option<String> {
         return Some("store.url".to_owned());
     }
     let name = dotted(rest);
-    (keys::find(&name).is_some() || keys::provider_of(&name).is_some()).then_some(name)
+    (keys::find(&name).is_some()
+        || keys::provider_of(&name).is_some()
+        || keys::budget_of(&name).is_some())
+    .then_some(name)
 }
 
 fn dotted(rest: &str) -> String {
@@ -286,6 +300,11 @@ fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
         settings.providers.insert(provider.to_owned(), kind);
         return Ok(());
     }
+    if let Some((budget, field)) = keys::budget_of(&given.name) {
+        let found = given.raw.shown();
+        return budgets::take(settings, budget, field, &given.raw)
+            .map_err(|expected| wrong(expected, Some(found)));
+    }
     let Some(key) = keys::find(&given.name) else {
         return Err(unknown(&given.name, given.origin.clone()));
     };
@@ -299,6 +318,10 @@ fn unknown(name: &str, origin: String) -> SettingsError {
     if name.starts_with(PROVIDERS) {
         return error
             .with_hint("of a provider there is only its kind: [providers.NAME] kind = \"ollama\"");
+    }
+    if name.starts_with(BUDGETS) {
+        let fields: Vec<&str> = budgets::FIELDS.iter().map(|(field, ..)| *field).collect();
+        return error.with_hint(format!("of a budget there are {}", fields.join(", ")));
     }
     match keys::nearest(name) {
         Some(nearest) => error.with_hint(format!("did you mean '{nearest}'?")),
@@ -350,6 +373,14 @@ fn shown(settings: &Settings, origins: &BTreeMap<String, String>) -> Vec<Origin>
         let key = format!("{PROVIDERS}{provider}{}", keys::PROVIDER_KIND);
         shown.push(Origin {
             value: kind.clone(),
+            origin: origin_of(&key),
+            key,
+        });
+    }
+    for (budget, field, value) in budgets::shown(settings) {
+        let key = format!("{BUDGETS}{budget}.{field}");
+        shown.push(Origin {
+            value,
             origin: origin_of(&key),
             key,
         });

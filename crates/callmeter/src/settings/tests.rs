@@ -175,7 +175,7 @@ fn every_mistake_is_told_with_its_line_and_what_to_do() {
         ),
         [
             "callmeter.toml:7: scope.billing takes one of metered, plan, self_hosted, free, unknown, not 'cash'",
-            "callmeter.toml:8: scope.project takes a text, not a list that holds more than texts",
+            "callmeter.toml:8: scope.project takes a text, not a list of 1",
             "callmeter.toml:2: store.raw_days takes a number from 35 to 36500, not 34",
             "callmeter.toml:5: there is no setting 'stroe.url' (did you mean 'store.url'?)",
         ]
@@ -469,4 +469,76 @@ fn what_the_host_suggests_stands_where_nothing_else_says() {
     let resolved = Settings::resolve(&sources).unwrap();
     assert_eq!(origin(&resolved, "compat"), "off from CALLMETER_COMPAT");
     assert_eq!(origin(&resolved, "privacy.errors"), "class from default");
+}
+
+#[test]
+fn a_budget_is_read_whole_and_a_mistake_in_it_is_named() {
+    let place = Place::new();
+    place.write(
+        "repository/service/callmeter.toml",
+        "[prices]\nclosed_until = \"2026-10-31\"\n\
+         [budgets.shop]\nteam = \"shop\"\nperiod = \"week\"\nlimit = \"99.50\"\nthresholds = [100, 50]\nhard = true\n\
+         [budgets.all]\nlimit = 250\n",
+    );
+    let resolved = Settings::resolve(&place.sources(&[])).unwrap();
+    let settings = &resolved.settings;
+    assert_eq!(settings.prices.closed_until, Some(20_757));
+    assert_eq!(
+        origin(&resolved, "prices.closed_until"),
+        "2026-10-31 from callmeter.toml:2"
+    );
+    let shop = &settings.budgets["shop"];
+    assert_eq!(shop.limit.to_string(), "99.5");
+    assert_eq!((shop.period, shop.is_hard), (BudgetPeriod::Week, true));
+    assert_eq!(shop.thresholds, [50, 100]);
+    assert_eq!(shop.team.as_deref(), Some("shop"));
+    let all = &settings.budgets["all"];
+    assert_eq!((all.period, all.is_hard), (BudgetPeriod::Month, false));
+    assert_eq!(all.thresholds, [50, 80, 100]);
+    assert_eq!(
+        origin(&resolved, "budgets.shop.limit"),
+        "99.5 from callmeter.toml:6"
+    );
+
+    for (text, says) in [
+        (
+            "[budgets.a]\nteam = \"x\"",
+            "callmeter.toml:2: budgets.a.limit is missing",
+        ),
+        (
+            "[budgets.a]\nlimit = 0",
+            "budgets.a.limit takes an amount in USD",
+        ),
+        ("[budgets.a]\nlimit = 2.5", "in quotes where it has a point"),
+        (
+            "[budgets.a]\nlimit = 1\nperiod = \"year\"",
+            "one of day, week, month",
+        ),
+        (
+            "[budgets.a]\nlimit = 1\nthresholds = [0]",
+            "a list of percents",
+        ),
+        (
+            "[budgets.a]\nlimit = 1\nteams = \"x\"",
+            "of a budget there are limit, period",
+        ),
+        (
+            "[budgets]\nlimit = 1",
+            "there is no setting 'budgets.limit'",
+        ),
+        (
+            "[prices]\nclosed_until = \"October\"",
+            "a day such as 2026-10-31",
+        ),
+    ] {
+        place.write("repository/service/callmeter.toml", text);
+        let errors = Settings::resolve(&place.sources(&[]))
+            .unwrap_err()
+            .to_string();
+        assert!(errors.contains(says), "{text}: {errors}");
+    }
+    std::fs::remove_file(place.path("repository/service/callmeter.toml")).unwrap();
+    let variable = [("CALLMETER_BUDGETS__SHOP__LIMIT", "12")];
+    let resolved = Settings::resolve(&place.sources(&variable)).unwrap();
+    assert_eq!(resolved.settings.budgets["shop"].limit.to_string(), "12");
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use callmeter_core::{PicoUsd, Timestamp};
+
 /// A value before it is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Raw {
@@ -135,6 +137,40 @@ pub(super) fn size(raw: &Raw, least: u64) -> Result<u64, Expected> {
         Ok(bytes)
     } else {
         Err(wanted())
+    }
+}
+
+/// A day, in days from 1970-01-01.
+pub(super) fn day(raw: &Raw) -> Result<i64, Expected> {
+    let read = |text: &str| {
+        let mut parts = text.splitn(3, '-');
+        let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+        if (year.len(), month.len(), day.len()) != (4, 2, 2) {
+            return None;
+        }
+        Timestamp::day_from_civil(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+    };
+    match raw.text().and_then(read) {
+        Some(day) => Ok(day),
+        None => expected("a day such as 2026-10-31, in quotes"),
+    }
+}
+
+/// The text of a day.
+pub(super) fn day_text(day: i64) -> String {
+    let (year, month, day) = Timestamp::civil_from_day(day);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// An amount in USD that is more than nothing.
+pub(super) fn usd(raw: &Raw) -> Result<PicoUsd, Expected> {
+    let text = match raw {
+        Raw::Text(text) | Raw::Integer(text) => text.trim(),
+        _ => "",
+    };
+    match text.parse::<PicoUsd>() {
+        Ok(amount) if amount > PicoUsd::ZERO => Ok(amount),
+        _ => expected("an amount in USD, in quotes where it has a point, such as 250 or \"99.50\""),
     }
 }
 

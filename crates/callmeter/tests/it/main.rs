@@ -9,6 +9,7 @@ mod adoption;
 mod ai_calls;
 mod bad_input;
 mod bounds;
+mod budgets;
 mod conservation;
 mod contract;
 mod errors;

@@ -3,5 +3,10 @@
 
 mod arithmetic;
 mod books;
+mod filter;
 mod legacy;
-mod rules;
+mod rules_catalogue;
+mod rules_choice;
+mod rules_names;
+mod rules_tokens;
+mod support;

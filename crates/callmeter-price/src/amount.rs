@@ -52,8 +52,14 @@ impl Decimal {
         .reduced()
     }
 
-    pub(crate) fn is_zero(self) -> bool {
-        self.digits == 0
+    /// Whether the number is above a whole one.
+    pub(crate) fn is_above(self, whole: u32) -> bool {
+        let Ok(places) = u32::try_from(self.places.max(0)) else {
+            return false;
+        };
+        let limit = u128::from(whole).saturating_mul(10_u128.saturating_pow(places));
+        let power = 10_u128.saturating_pow(self.places.min(0).unsigned_abs());
+        u128::from(self.digits).saturating_mul(power) > limit
     }
 
     /// The number times a small one.
@@ -220,6 +226,19 @@ impl Rate {
             > i128::from(other.pico).saturating_mul(i128::from(self.per))
     }
 
+    /// How many times another price it is, as decimal text; `None` where that is not finite, or the other is nothing.
+    pub(crate) fn ratio(self, other: Self) -> Option<String> {
+        let (mine, theirs) = (
+            i128::from(self.pico).checked_mul(i128::from(other.per))?,
+            i128::from(other.pico).checked_mul(i128::from(self.per))?,
+        );
+        let scaled = mine.checked_mul(1_000_000)?;
+        (theirs > 0 && scaled.checked_rem(theirs)? == 0).then_some(())?;
+        let digits = u64::try_from(scaled.checked_div(theirs)?).ok()?;
+        let ratio = Decimal { digits, places: 6 };
+        Some(ratio.reduced().to_string())
+    }
+
     /// Whether this price is more than `times` another one that is not zero.
     pub(crate) fn exceeds(self, other: Self, times: i128) -> bool {
         let (mine, theirs) = (
@@ -288,11 +307,6 @@ impl Amount {
                 den.checked_mul(i128::from(down.max(1)))?,
             ))
         });
-    }
-
-    /// Divides by a whole number.
-    pub(crate) fn divide(&mut self, by: i64) {
-        self.scale((1, by));
     }
 
     /// The sum in pico-USD, rounded half to even by one division; `None` when it does not fit.

@@ -137,11 +137,6 @@ impl Index {
     pub(crate) fn names(&self, provider: &str) -> Option<&Names> {
         self.providers.get(provider)
     }
-
-    /// The providers that it knows.
-    pub(crate) fn providers(&self) -> impl Iterator<Item = &str> {
-        self.providers.keys().map(|name| &**name)
-    }
 }
 
 impl Names {
@@ -314,7 +309,7 @@ pub(crate) fn without_date(model: &str) -> Option<(Dated, &str)> {
 }
 
 fn is_day(year: i64, month: i64, day: i64) -> bool {
-    let (Ok(year), Ok(month), Ok(day)) = (year.try_into(), month.try_into(), day.try_into()) else {
+    let (Ok(month), Ok(day)) = (month.try_into(), day.try_into()) else {
         return false;
     };
     callmeter_core::Timestamp::day_from_civil(year, month, day).is_some()

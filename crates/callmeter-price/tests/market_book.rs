@@ -7,7 +7,7 @@ use std::io::Read;
 
 use callmeter_price::Book;
 
-#[allow(dead_code, clippy::print_stdout)] // its `main` writes files
+#[allow(dead_code)] // its `main` writes files
 #[path = "../examples/market_book/main.rs"]
 mod builder;
 

@@ -4,6 +4,7 @@
 mod arithmetic;
 mod books;
 mod filter;
+mod imports;
 mod legacy;
 mod rules_catalogue;
 mod rules_choice;

@@ -123,13 +123,16 @@ impl Builder {
             Some(settings) => (settings, true),
             None => {
                 let (resolved, errors) = Settings::resolve_what_can_be(&Sources::of_process());
-                for error in errors.iter().flat_map(SettingsErrors::iter) {
+                let mut is_readable = true;
+                let errors = errors.iter().flat_map(SettingsErrors::iter);
+                for error in errors.filter(|error| error.concerns_recording()) {
+                    is_readable = false;
                     tracing::error!(
                         target: "callmeter",
                         "{error}; calls wait in the spool; see `callmeter doctor`"
                     );
                 }
-                (resolved.settings, errors.is_none())
+                (resolved.settings, is_readable)
             }
         };
         if let Some(home) = self.home {

@@ -54,6 +54,8 @@ mod ledger;
 mod notes;
 #[cfg(feature = "wire")]
 mod observe;
+#[cfg(feature = "wire")]
+mod passing;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -130,6 +132,8 @@ pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
 pub use crate::observe::{ObservedStream, ResponseHead};
+#[cfg(feature = "wire")]
+pub use crate::passing::PassingCall;
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;

@@ -16,6 +16,7 @@ use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
 use crate::spool::Disk;
 use crate::time::Time;
+use crate::under_run::UnderRun;
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
 #[must_use = "a builder does nothing until init() or open()"]
@@ -183,7 +184,9 @@ impl Builder {
             meta: settings.privacy.meta.clone(),
         };
         let scope = scope_of(&settings);
-        let recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        let under_run = UnderRun::of_env(&settings.providers);
+        let mut recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        recorder.under_run = under_run;
         (recorder, settings.enabled)
     }
 }

@@ -36,12 +36,18 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod admin;
+mod admission;
+mod attribution;
 mod config;
 mod error;
+mod hop;
 mod observe;
 mod proxy;
+mod rewrite;
+mod routes;
 mod tally;
 mod url;
+mod usage_event;
 
 pub use admin::{Admin, AdminAnswer};
 pub use config::{Limits, Outbound, ProxyConfig, Route, Timeouts, Upstream};

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callmeter_core::{
-    Billing, CallId, CallRecord, Clock, ErrorKind, Layer, Operation, Status, SystemClock, Usage, UsdTotal,
+    Billing, CallId, CallRecord, Clock, ErrorKind, Layer, Operation, Status, SystemClock, Usage,
+    UsdTotal,
 };
 use callmeter_price::{Book, ProviderKinds};
 use callmeter_proxy::{CallObserver, EndedCall};
@@ -182,7 +183,12 @@ impl Seen {
     }
 
     fn remember_slow(&mut self, call: &Call<'_>, key: &Key, status: &'static str) {
-        if self.slowest.len() == SLOWEST && self.slowest.last().is_some_and(|last| last.duration >= call.duration) {
+        if self.slowest.len() == SLOWEST
+            && self
+                .slowest
+                .last()
+                .is_some_and(|last| last.duration >= call.duration)
+        {
             return;
         }
         self.slowest.push(Slow {
@@ -192,7 +198,8 @@ impl Seen {
             model: key.model.clone(),
             status,
         });
-        self.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.duration));
+        self.slowest
+            .sort_by_key(|slow| std::cmp::Reverse(slow.duration));
         self.slowest.truncate(SLOWEST);
     }
 }
@@ -253,7 +260,10 @@ impl Sums {
 impl Buckets {
     fn add(&mut self, duration: Duration) {
         let seconds = duration.as_secs_f64();
-        let at = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        let at = BOUNDS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BOUNDS.len());
         if let Some(count) = self.counts.get_mut(at) {
             *count += 1;
         }
@@ -284,7 +294,9 @@ fn word_of(status: &Status) -> &'static str {
 /// As much of a record as a price depends on.
 fn record_of(call: &Call<'_>) -> CallRecord {
     let micros = i64::try_from(call.duration.as_micros()).unwrap_or(i64::MAX);
-    let began = SystemClock.now().saturating_add_micros(micros.saturating_neg());
+    let began = SystemClock
+        .now()
+        .saturating_add_micros(micros.saturating_neg());
     let mut record = CallRecord::new(CallId::new(began, 0), Layer::Proxy, 0);
     let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     record.provider = named(call.provider);
@@ -336,16 +348,26 @@ pub(crate) mod tests {
         assert_eq!(total.cost.to_string(), "3.5");
         assert_eq!(total.plan_value.to_string(), "3.5");
         assert_eq!(total.unpriced, 1);
-        assert_eq!((total.input_tokens, total.output_tokens), (3_000_000, 300_000));
+        assert_eq!(
+            (total.input_tokens, total.output_tokens),
+            (3_000_000, 300_000)
+        );
     }
 
     #[test]
     fn the_slowest_calls_are_remembered_and_no_more() {
         let meter = meter();
         for seconds in [1, 5, 2, 4, 3] {
-            count(&meter, "gpt-4o", |call| call.duration = Duration::from_secs(seconds));
+            count(&meter, "gpt-4o", |call| {
+                call.duration = Duration::from_secs(seconds)
+            });
         }
-        let slowest: Vec<_> = meter.seen().slowest.iter().map(|slow| slow.duration.as_secs()).collect();
+        let slowest: Vec<_> = meter
+            .seen()
+            .slowest
+            .iter()
+            .map(|slow| slow.duration.as_secs())
+            .collect();
         assert_eq!(slowest, [5, 4, 3]);
     }
 

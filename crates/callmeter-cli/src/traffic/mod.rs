@@ -3,20 +3,23 @@
 //! Owns the runtime that it works on, the recorder that it fills, and its end. What it counts is in [`meter`].
 
 mod config;
+pub(crate) mod health;
 pub(crate) mod meter;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use callmeter::Callmeter;
-use callmeter_proxy::{Admin, Proxy, ProxyConfig, ProxyError, Summary, Tally};
+use callmeter::settings::Settings;
+use callmeter_proxy::{Admin, CallObserver, Proxy, ProxyConfig, ProxyError, Summary, Tally};
 use tokio::sync::oneshot;
 
 pub(crate) use self::config::of_settings;
-use self::meter::{Observer, SharedMeter};
+use self::meter::{Meter, SharedMeter};
+use crate::failure::Failure;
 
 /// Threads that pass traffic on: one forwards many thousand requests a second.
 const THREADS: usize = 2;
@@ -38,8 +41,8 @@ impl Traffic {
     pub(crate) fn start(
         config: ProxyConfig,
         recorder: Option<Callmeter>,
-        meter: &SharedMeter,
-        admin: Option<impl Admin>,
+        observer: impl CallObserver,
+        admin: impl Admin,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -49,12 +52,10 @@ impl Traffic {
             .context("cannot start the proxy's threads")?;
         let recorder = recorder.map(Arc::new);
         let bound = runtime.block_on(Proxy::bind(config, recorder.clone()));
-        let mut proxy = bound
+        let proxy = bound
             .map_err(failure)?
-            .with_observer(Observer(SharedMeter::clone(meter)));
-        if let Some(admin) = admin {
-            proxy = proxy.with_admin(admin);
-        }
+            .with_observer(observer)
+            .with_admin(admin);
         let (address, tally) = (proxy.local_addr(), proxy.tally());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -86,19 +87,65 @@ impl Traffic {
         self.tally.clone()
     }
 
-    /// Takes no further connection, lets requests in flight end, and brings every call into the spool, where it is
-    /// safe; into the store as well if that takes no longer than `flush`.
-    pub(crate) fn stop(self, flush: Duration) -> Stopped {
+    /// What records, for whoever looks at its figures.
+    pub(crate) fn recorder(&self) -> Option<Weak<Callmeter>> {
+        self.recorder.as_ref().map(Arc::downgrade)
+    }
+
+    /// Takes no further connection and lets requests in flight end.
+    pub(crate) fn drain(self) -> Drained {
         let _ = self.stop.send(());
-        let summary = self.thread.join().ok();
+        Drained {
+            summary: self.thread.join().ok(),
+            recorder: self.recorder,
+        }
+    }
+}
+
+/// A proxy that passes nothing on any more.
+pub(crate) struct Drained {
+    summary: Option<Summary>,
+    recorder: Option<Arc<Callmeter>>,
+}
+
+impl Drained {
+    /// Brings every call into the spool, where it is safe; into the store as well if that takes no longer than
+    /// `flush`.
+    pub(crate) fn stop(self, flush: Duration) -> Stopped {
         let is_stored = match self.recorder.map(Arc::try_unwrap) {
             None => None,
             Some(Ok(recorder)) => Some(recorder.shutdown(flush).is_complete()),
             // A task that was left behind holds it still; its end is that of the process.
             Some(Err(shared)) => Some(shared.flush(flush).is_complete()),
         };
-        Stopped { summary, is_stored }
+        Stopped {
+            summary: self.summary,
+            is_stored,
+        }
     }
+}
+
+/// A recorder by these settings; `None` where there can be none, which is told.
+pub(crate) fn recorder_of(settings: &Settings) -> Option<Callmeter> {
+    match callmeter::builder().settings(settings.clone()).open() {
+        Ok(recorder) => Some(recorder),
+        Err(error) => {
+            tracing::error!(target: "callmeter", %error, "calls pass, and are not recorded");
+            None
+        }
+    }
+}
+
+/// A meter by the book of these settings, and the book's name.
+///
+/// # Errors
+/// When the book cannot be read.
+pub(crate) fn meter_of(settings: &Settings) -> Result<(SharedMeter, String), Failure> {
+    let options = settings
+        .store_options()
+        .map_err(|error| Failure::of_sink(&error))?;
+    let book = format!("{} {}", options.book.name(), options.book.version());
+    Ok((Arc::new(Meter::new(options.book, options.providers)), book))
 }
 
 /// How a proxy ended.
@@ -119,7 +166,7 @@ fn failure(error: ProxyError) -> anyhow::Error {
         ProxyError::Certificates { .. } => Some("check proxy.ca_file"),
         _ => None,
     };
-    let failure = crate::failure::Failure::new(error.to_string());
+    let failure = Failure::new(error.to_string());
     match hint {
         Some(hint) => failure.with_hint(hint).into(),
         None => failure.into(),

@@ -231,11 +231,6 @@ impl Exchange<'_> {
                     }
                 }
             };
-            if let (Some(call), Some(shared)) = (&mut call, &self.passing)
-                && let Some(facts) = shared.finish()
-            {
-                call.learn(facts);
-            }
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return self.switch(response, on_upgrade, call);
             }
@@ -278,7 +273,8 @@ impl Exchange<'_> {
     /// Opens a try, where the request is a call.
     fn open(&self, facts: RequestFacts, attempt: u32, outer: &OuterCall) -> Option<Box<Try>> {
         let recorded = self.recorded.as_ref()?;
-        Some(Box::new(Try::open(recorded, facts, attempt, outer)))
+        let passing = self.passing.clone();
+        Some(Box::new(Try::open(recorded, facts, attempt, outer, passing)))
     }
 
     /// The request for one upstream; whether it asks for usage; what is known of it there.

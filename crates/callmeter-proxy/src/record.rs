@@ -21,6 +21,7 @@ use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
 use crate::attribution::Attribution;
+use crate::body::SharedReader;
 use crate::observe::{CallObserver, EndedCall};
 use crate::routes::Entry;
 use crate::tally::Tally;
@@ -48,6 +49,8 @@ pub(crate) struct Try {
     facts: RequestFacts,
     provider: String,
     guard: Guard,
+    /// The reader of a request whose body still passes.
+    passing: Option<SharedReader>,
     reader: Option<ResponseReader>,
     is_stream: bool,
     opened: Instant,
@@ -59,6 +62,8 @@ pub(crate) struct Try {
 enum Guard {
     /// Not yet known to be a call.
     Later,
+    /// The outer call's, if this try answers it; else one of its own.
+    Outer,
     /// A call; recorded if the guard is on.
     Call(Option<CallGuard>),
 }
@@ -113,17 +118,18 @@ impl Request {
 }
 
 impl Try {
-    /// Opens a try. `outer` is used up by it, unless it falls back.
+    /// Opens a try, which may be the one that answers the `outer` call.
     pub(crate) fn open(
         request: &Arc<Request>,
         facts: RequestFacts,
         attempt: u32,
         outer: &OuterCall,
+        passing: Option<SharedReader>,
     ) -> Self {
         let guard = if facts.api == Api::Unknown {
             Guard::Later
         } else if outer.is_some() {
-            Guard::Call(None)
+            Guard::Outer
         } else {
             // With one upstream the only try completes the outer call's row.
             let completes = request.attribution.call.filter(|_| !request.is_chain);
@@ -134,6 +140,7 @@ impl Try {
             request: Arc::clone(request),
             facts,
             guard,
+            passing,
             reader: None,
             is_stream: false,
             opened: Instant::now(),
@@ -172,8 +179,11 @@ impl Try {
         self.join(id);
     }
 
-    /// What the request said after the try was opened.
-    pub(crate) fn learn(&mut self, mut facts: RequestFacts) {
+    /// Takes over what the request said after the try was opened.
+    fn learn(&mut self) {
+        let Some(mut facts) = self.passing.take().and_then(|passing| passing.finish()) else {
+            return;
+        };
         facts.host.clone_from(&self.facts.host);
         facts.region = facts.region.or(self.facts.region.take());
         facts.provider = self.facts.provider;
@@ -186,8 +196,9 @@ impl Try {
 
     /// The answer's head.
     pub(crate) fn head(&mut self, status: u16, headers: &HeaderMap) {
+        self.learn();
         let is_wanted = match &self.guard {
-            Guard::Later => true,
+            Guard::Later | Guard::Outer => true,
             Guard::Call(Some(guard)) if !guard.is_off() => true,
             Guard::Call(_) => self.request.recording.observer.is_some(),
         };
@@ -249,7 +260,7 @@ impl Try {
 
     /// Another upstream is asked next. `kind` is why, where the answer's own status does not tell.
     pub(crate) fn fall_back(mut self: Box<Self>, kind: Option<ErrorKind>, to: &str) {
-        if matches!(self.guard, Guard::Call(None)) {
+        if matches!(self.guard, Guard::Outer) {
             // The outer call goes on; this try is a row of its own, told afterwards.
             let open_for = self.opened.elapsed();
             let guard = self.request.guard(&self.facts, None, open_for);
@@ -264,6 +275,7 @@ impl Try {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
+        self.learn();
         let duration = self.opened.elapsed();
         let reader = self.reader.take();
         let reader = reader.unwrap_or_else(|| {

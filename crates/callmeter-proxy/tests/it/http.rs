@@ -17,7 +17,7 @@ pub(crate) enum Ending {
 }
 
 /// A message as it came: request or response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     /// Heads of interim answers, their lines in lower case.
     pub(crate) interim: Vec<Vec<String>>,
@@ -27,6 +27,20 @@ pub(crate) struct Message {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, Vec<u8>)>,
     pub(crate) ending: Ending,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |fields: &[(String, Vec<u8>)]| {
+            let lines = fields.iter().map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
+            lines.collect::<Vec<_>>().join(" | ")
+        };
+        writeln!(f, "{:?} {} {:?}", self.interim, self.first_line, self.ending)?;
+        writeln!(f, "  headers  {}", shown(&self.headers))?;
+        let beginning = &self.body[..self.body.len().min(200)];
+        writeln!(f, "  body     {} bytes: {}", self.body.len(), beginning.escape_ascii())?;
+        writeln!(f, "  trailers {}", shown(&self.trailers))
+    }
 }
 
 /// Headers that belong to a connection.
@@ -49,8 +63,12 @@ impl Message {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The same without what belongs to the connection.
+    /// The same without what belongs to the connection, and the names of trailers in lower case, as hyper writes
+    /// them.
     pub(crate) fn end_to_end(mut self) -> Self {
+        for (name, _) in &mut self.trailers {
+            name.make_ascii_lowercase();
+        }
         let is_hop = |name: &str| HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop));
         self.headers.retain(|(name, _)| !is_hop(name));
         self

@@ -143,24 +143,14 @@ impl Attribution {
         if guard.is_off() {
             return;
         }
-        let texts: [(&Option<String>, fn(&mut CallGuard, &str)); 7] = [
-            (&self.session, |guard, text| drop(guard.session(text))),
-            (&self.user, |guard, text| drop(guard.user(text))),
-            (&self.request_id, |guard, text| drop(guard.request_id(text))),
-            (&self.project, |guard, text| drop(guard.project(text))),
-            (&self.team, |guard, text| drop(guard.team(text))),
-            (&self.cost_center, |guard, text| {
-                drop(guard.cost_center(text))
-            }),
-            (&self.environment, |guard, text| {
-                drop(guard.environment(text))
-            }),
-        ];
-        for (text, tell) in texts {
-            if let Some(text) = text {
-                tell(guard, text);
-            }
+        macro_rules! tell {
+            ($($setter:ident)+) => { $(
+                if let Some(text) = &self.$setter {
+                    guard.$setter(text);
+                }
+            )+ };
         }
+        tell!(session user request_id project team cost_center environment);
         if let Some((trace_id, span_id)) = &self.trace {
             guard.trace(trace_id, span_id);
         }

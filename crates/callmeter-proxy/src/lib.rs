@@ -37,15 +37,26 @@
 
 mod admin;
 mod admission;
+mod answer;
 mod attribution;
+mod body;
+mod client_io;
 mod config;
+mod connection;
+mod dial;
+mod engine;
 mod error;
+mod exchange;
 mod hop;
+mod interim;
 mod observe;
+mod pool;
 mod proxy;
+mod record;
 mod rewrite;
 mod routes;
 mod tally;
+mod tunnel;
 mod url;
 mod usage_event;
 

@@ -2,15 +2,26 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callmeter::Callmeter;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::Admin;
+use crate::body::Budget;
 use crate::config::ProxyConfig;
+use crate::connection;
+use crate::dial::Dialer;
+use crate::engine::{Engine, Stage};
 use crate::error::ProxyError;
 use crate::observe::CallObserver;
+use crate::pool::Pools;
+use crate::record::Recording;
+use crate::routes::Routes;
 use crate::tally::{Figures, Tally};
 
 /// A proxy that listens; [`serve`](Self::serve) lets it work.
@@ -19,6 +30,8 @@ pub struct Proxy {
     listener: TcpListener,
     local_addr: SocketAddr,
     config: ProxyConfig,
+    routes: Routes,
+    dialer: Arc<Dialer>,
     recorder: Option<Arc<Callmeter>>,
     admin: Option<Arc<dyn Admin>>,
     observer: Option<Arc<dyn CallObserver>>,
@@ -47,6 +60,12 @@ impl Proxy {
         if !config.listen.ip().is_loopback() {
             return Err(ProxyError::NotLoopback(config.listen));
         }
+        let routes = Routes::new(&config)?;
+        let dialer = Dialer::new(
+            config.outbound,
+            config.timeouts.connect,
+            config.ca_file.as_deref(),
+        )?;
         let failed = |source| ProxyError::Listen {
             address: config.listen,
             source,
@@ -57,6 +76,8 @@ impl Proxy {
             listener,
             local_addr,
             config,
+            routes,
+            dialer: Arc::new(dialer),
             recorder: recorder.into(),
             admin: None,
             observer: None,
@@ -87,22 +108,84 @@ impl Proxy {
     }
 
     /// Serves until `shutdown` is ready, then takes no further connection and lets requests in flight end,
-    /// for at most the time for draining.
+    /// for at most the time for draining. What is still in flight then is broken off, and its row is `cancelled`.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Summary {
         let Self {
             listener,
-            config: _,
-            recorder: _,
-            admin: _,
-            observer: _,
+            local_addr,
+            config,
+            routes,
+            dialer,
+            recorder,
+            admin,
+            observer,
             tally,
-            ..
         } = self;
-        shutdown.await;
+        let (set_stage, stage) = watch::channel(Stage::Serving);
+        let limits = config.limits;
+        let drain = config.timeouts.drain;
+        let engine = Arc::new(Engine {
+            pools: Pools::new(&config, &dialer),
+            routes,
+            dialer,
+            recording: Arc::new(Recording {
+                callmeter: recorder,
+                observer,
+                tally: tally.clone(),
+            }),
+            admin,
+            budget: Budget::new(limits.replay_bytes, limits.all_replay_bytes),
+            port: local_addr.port(),
+            stage,
+            config,
+        });
+        let mut connections = JoinSet::new();
+        accept(
+            &listener,
+            &engine,
+            &mut connections,
+            limits.connections,
+            shutdown,
+        )
+        .await;
         drop(listener);
+        let _ = set_stage.send(Stage::Draining);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let is_drained = tokio::time::timeout(drain, ended).await.is_ok();
+        let _ = set_stage.send(Stage::Stopped);
+        connections.shutdown().await;
         Summary {
             figures: tally.figures(),
-            is_drained: true,
+            is_drained,
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    engine: &Arc<Engine>,
+    connections: &mut JoinSet<()>,
+    limit: usize,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        while connections.try_join_next().is_some() {}
+        let is_full = connections.len() >= limit;
+        tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            _ = connections.join_next(), if is_full => {}
+            accepted = listener.accept(), if !is_full => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection::serve(Arc::clone(engine), stream));
+                }
+                // Out of file descriptors, mostly: the next try must not spin.
+                Err(error) => {
+                    tracing::warn!(target: "callmeter", %error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
         }
     }
 }

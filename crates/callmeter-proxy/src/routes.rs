@@ -121,7 +121,6 @@ pub(crate) struct Entry {
     /// The provider that its built-in name means, unless the address says otherwise.
     pub(crate) usual: Option<&'static str>,
     prefix: &'static str,
-    pub(crate) is_guarded: bool,
 }
 
 /// Where a request goes.
@@ -213,7 +212,6 @@ impl Entry {
             stated: route.provider,
             usual: None,
             prefix: "",
-            is_guarded: false,
         })
     }
 
@@ -229,7 +227,6 @@ impl Entry {
             stated: None,
             usual: None,
             prefix: "",
-            is_guarded: true,
         }
     }
 

@@ -96,3 +96,69 @@ impl Tally {
         }
     }
 }
+
+impl Tally {
+    pub(crate) fn begin(&self) {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fell_back(&self) {
+        self.0.fallbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn call(&self, provider: &str) {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        count(&self.0.served, provider);
+    }
+
+    /// A connection that was tunnelled, and so could not be read.
+    pub(crate) fn unread(&self, host: &str) {
+        count(&self.0.unread, host);
+    }
+
+    /// The time that the proxy added to a request.
+    pub(crate) fn added(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let at = OVERHEAD_BOUNDS_US.partition_point(|bound| us > *bound);
+        if let Some(bucket) = self.0.overhead.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.overhead_us.fetch_add(us, Ordering::Relaxed);
+    }
+}
+
+fn count(names: &Mutex<BTreeMap<String, u64>>, name: &str) {
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(count) = names.get_mut(name) {
+        *count = count.saturating_add(1);
+        return;
+    }
+    let name = if names.len() < MAX_HOSTS {
+        name
+    } else {
+        OTHER_HOSTS
+    };
+    let count = names.entry(name.to_owned()).or_default();
+    *count = count.saturating_add(1);
+}

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callmeter_core::{
-    Billing, CallId, CallRecord, Clock, ErrorKind, Layer, Operation, Status, SystemClock, Usage,
-    UsdTotal,
+    Billing, CallId, CallRecord, Clock, ErrorKind, Layer, Operation, PicoUsd, Status, SystemClock,
+    Usage, UsdTotal,
 };
 use callmeter_price::{Book, ProviderKinds};
 use callmeter_proxy::{CallObserver, EndedCall};
@@ -103,6 +103,7 @@ pub(crate) struct Call<'a> {
     pub(crate) status: &'a Status,
     pub(crate) error_kind: Option<ErrorKind>,
     pub(crate) usage: &'a Usage,
+    pub(crate) reported_cost: Option<PicoUsd>,
     pub(crate) duration: Duration,
     pub(crate) ttft: Option<Duration>,
 }
@@ -122,6 +123,7 @@ impl CallObserver for Observer {
             status: call.status,
             error_kind: call.error_kind,
             usage: call.usage,
+            reported_cost: call.reported_cost,
             duration: call.duration,
             ttft: call.ttft,
         });
@@ -306,6 +308,7 @@ fn record_of(call: &Call<'_>) -> CallRecord {
     record.billing = Some(call.billing);
     record.duration_us = u64::try_from(micros).ok();
     record.usage = call.usage.clone();
+    record.reported_cost = call.reported_cost;
     record
 }
 
@@ -330,6 +333,7 @@ pub(crate) mod tests {
             status: &Status::Ok,
             error_kind: None,
             usage: &usage,
+            reported_cost: None,
             duration: Duration::from_millis(500),
             ttft: Some(Duration::from_millis(90)),
         };

@@ -213,11 +213,15 @@ struct Watcher {
 }
 
 impl CallObserver for Watcher {
-    fn ended(&self, call: &EndedCall<'_>) {
-        if let (Some(marks), Some(provider)) = (&self.marks, self.routes.get(call.route)) {
+    fn answered(&self, route: &str, provider: &str) {
+        // Before the child knows of the answer: its guard ends later.
+        if let (Some(marks), Some(of_variable)) = (&self.marks, self.routes.get(route)) {
+            marks.mark(of_variable);
             marks.mark(provider);
-            marks.mark(call.provider);
         }
+    }
+
+    fn ended(&self, call: &EndedCall<'_>) {
         self.meter.ended(call);
     }
 }

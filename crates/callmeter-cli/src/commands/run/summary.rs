@@ -275,7 +275,15 @@ mod tests {
             call.error_kind = Some(ErrorKind::RateLimit);
             call.duration = Duration::from_secs(3);
         });
-        insta::assert_snapshot!(summary(meter.seen()).text(), @"");
+        insta::assert_snapshot!(summary(meter.seen()).text(), @r"
+        callmeter: 3 calls of python in 8.4 s, $7.00, 3.0M tokens in, 300k out, 1 error
+        provider  model   operation  calls  errors    in   out   cost
+        openai    gpt-4o  chat           2       1  2.0M  200k  $7.00
+        openai    gpt-4o  chat           1       0  1.0M  100k   plan
+        plan usage $3.50 by the token; it is no money and in no sum above
+        slowest 3.0 s: openai gpt-4o (error)
+        errors: rate_limit 1
+        ");
     }
 
     #[test]
@@ -286,7 +294,12 @@ mod tests {
             ("api.example.com".to_owned(), 1),
         ];
         summary.left_alone = vec!["codex: it is not signed in with an API key".to_owned()];
-        insta::assert_snapshot!(summary.text(), @"");
+        insta::assert_snapshot!(summary.text(), @r#"
+        callmeter: no calls recorded of python in 8.4 s
+        not readable: 14 connections to api.mistral.ai (set server_url=os.environ["CALLMETER_RUN_URL"] + "/u/mistral")
+        not readable: 1 connection to api.example.com (give its client the address of a route: docs/guides/run.md)
+        left alone: codex: it is not signed in with an API key
+        "#);
     }
 
     #[test]

@@ -274,7 +274,9 @@ impl Exchange<'_> {
     fn open(&self, facts: RequestFacts, attempt: u32, outer: &OuterCall) -> Option<Box<Try>> {
         let recorded = self.recorded.as_ref()?;
         let passing = self.passing.clone();
-        Some(Box::new(Try::open(recorded, facts, attempt, outer, passing)))
+        Some(Box::new(Try::open(
+            recorded, facts, attempt, outer, passing,
+        )))
     }
 
     /// The request for one upstream; whether it asks for usage; what is known of it there.

@@ -32,13 +32,24 @@ pub(crate) struct Message {
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |fields: &[(String, Vec<u8>)]| {
-            let lines = fields.iter().map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
+            let lines = fields
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
             lines.collect::<Vec<_>>().join(" | ")
         };
-        writeln!(f, "{:?} {} {:?}", self.interim, self.first_line, self.ending)?;
+        writeln!(
+            f,
+            "{:?} {} {:?}",
+            self.interim, self.first_line, self.ending
+        )?;
         writeln!(f, "  headers  {}", shown(&self.headers))?;
         let beginning = &self.body[..self.body.len().min(200)];
-        writeln!(f, "  body     {} bytes: {}", self.body.len(), beginning.escape_ascii())?;
+        writeln!(
+            f,
+            "  body     {} bytes: {}",
+            self.body.len(),
+            beginning.escape_ascii()
+        )?;
         writeln!(f, "  trailers {}", shown(&self.trailers))
     }
 }

@@ -227,10 +227,9 @@ async fn a_caller_is_named_by_header_else_baggage_else_path_else_the_settings() 
     let upstream = Upstream::always(json(200, REPLY)).await;
     let url = upstream.url();
     let rig = Rig::with(|config| {
-        config.routes.insert(
-            "openai".into(),
-            Route::to(url.parse().unwrap()),
-        );
+        config
+            .routes
+            .insert("openai".into(), Route::to(url.parse().unwrap()));
         config.default_caller = "notebook".into();
     })
     .await;

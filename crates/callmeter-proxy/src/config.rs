@@ -116,15 +116,28 @@ impl Upstream {
     }
 }
 
-/// Whether upstreams are reached through a proxy of their own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether upstreams are reached through a proxy of their own. Loopback is always reached directly.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Outbound {
-    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. Loopback is always direct.
+    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case.
     #[default]
     FromEnv,
     /// Directly.
     Direct,
+    /// Through the proxy at this URL, `http://[USER:PASSWORD@]HOST:PORT`.
+    Through(String),
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may carry a password.
+        f.write_str(match self {
+            Self::FromEnv => "FromEnv",
+            Self::Direct => "Direct",
+            Self::Through(_) => "Through(…)",
+        })
+    }
 }
 
 /// What requests may cost. Sizes are in bytes.

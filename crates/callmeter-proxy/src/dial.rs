@@ -62,7 +62,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(
-        outbound: Outbound,
+        outbound: &Outbound,
         timeout: Duration,
         ca_file: Option<&Path>,
     ) -> Result<Self, ProxyError> {
@@ -71,7 +71,11 @@ impl Dialer {
             Some(path) => certificates(path)?,
         };
         Ok(Self {
-            matcher: (outbound == Outbound::FromEnv).then(Matcher::from_env),
+            matcher: match outbound {
+                Outbound::FromEnv => Some(Matcher::from_env()),
+                Outbound::Direct => None,
+                Outbound::Through(url) => Some(Matcher::builder().all(url.clone()).build()),
+            },
             timeout,
             extra,
             tls: [OnceLock::new(), OnceLock::new()],

@@ -15,7 +15,7 @@
 //! command line). It runs on the caller's tokio runtime.
 //!
 //! ```
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! use callmeter_proxy::{Proxy, ProxyConfig, Route};
 //!
 //! let mut config = ProxyConfig::default();

@@ -62,7 +62,7 @@ impl Proxy {
         }
         let routes = Routes::new(&config)?;
         let dialer = Dialer::new(
-            config.outbound,
+            &config.outbound,
             config.timeouts.connect,
             config.ca_file.as_deref(),
         )?;

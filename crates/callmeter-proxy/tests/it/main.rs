@@ -7,9 +7,14 @@
 )]
 
 mod cancelling;
+mod failures;
 mod fallback;
 mod http;
+mod protocols;
 mod rig;
 mod rows;
+mod security;
 mod transparency;
+mod tunnels;
 mod upstream;
+mod usage;

@@ -16,3 +16,5 @@ mod run;
 mod running;
 mod ship;
 mod support;
+#[cfg(unix)]
+mod traffic;

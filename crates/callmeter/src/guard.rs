@@ -23,7 +23,7 @@ use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
-use crate::station;
+use crate::station::{self, Station};
 
 /// One call in flight. Made by [`call`](crate::call).
 #[must_use = "a guard that is dropped at once records an unfinished call"]
@@ -72,13 +72,22 @@ impl CallGuard {
         names: (&str, &str, &str),
         site: &'static Location<'static>,
     ) -> Self {
+        Self::open_by(current, |station| station.open(names, site))
+    }
+
+    /// The same, `open` being what takes the slot.
+    #[inline(always)]
+    pub(crate) fn open_by(
+        current: &AtomicU64,
+        open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
+    ) -> Self {
         // A buffer may be replaced in between, and a forked child makes one of its own.
         for _ in 0..4 {
             let id = current.load(Ordering::Relaxed);
             if id == 0 {
                 break;
             }
-            match station::with(id, |station| station.open(names, site)) {
+            match station::with(id, &open) {
                 Some(Ok((slot, call_id, opened_ns))) => {
                     return Self {
                         open: Some(OpenCall {
@@ -111,6 +120,11 @@ impl CallGuard {
         if let Some(open) = &mut self.open {
             open.settle(None);
         }
+    }
+
+    /// Ends the call as given up by the host: `cancelled`.
+    pub fn cancel(mut self) {
+        self.set_on_drop(DropKind::Cancelled);
     }
 
     /// Ends the call as an error. Of `error` the row keeps the name of its type, never its text.

@@ -56,6 +56,8 @@ pub mod logging;
 mod notes;
 #[cfg(feature = "wire")]
 mod observe;
+#[cfg(feature = "wire")]
+mod passing;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -76,6 +78,7 @@ mod standing;
 mod station;
 mod switch;
 mod time;
+mod under_run;
 mod warned;
 mod worker;
 
@@ -133,6 +136,8 @@ pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
 pub use crate::observe::{ObservedStream, ResponseHead};
+#[cfg(feature = "wire")]
+pub use crate::passing::PassingCall;
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
@@ -140,6 +145,7 @@ pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
 pub use crate::switch::Thrown;
+pub use crate::under_run::RunMarks;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.

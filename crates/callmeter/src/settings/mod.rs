@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod keys;
 mod platform;
+mod proxy;
 mod reference;
 mod registry;
 mod resolve;
@@ -27,6 +28,7 @@ use callmeter_store::StoreUrl;
 pub use self::budgets::{BudgetPeriod, BudgetSettings};
 pub use self::error::{SettingsError, SettingsErrors};
 pub(crate) use self::platform::fallback_home;
+pub use self::proxy::{ProxySettings, UpstreamSetting};
 pub use self::reference::reference;
 pub use self::resolve::{Origin, Resolved, Sources};
 
@@ -62,6 +64,8 @@ pub struct Settings {
     pub providers: BTreeMap<String, String>,
     /// Budgets by their names.
     pub budgets: BTreeMap<String, BudgetSettings>,
+    /// How the capture proxy passes calls on.
+    pub proxy: ProxySettings,
 }
 
 /// Which module's habits the defaults follow: table shape, hash, book, errors and log lines together. Each of
@@ -249,6 +253,7 @@ impl Default for Settings {
             registry: CallerRegistry::default(),
             providers: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            proxy: ProxySettings::default(),
         }
     }
 }

@@ -89,6 +89,16 @@ impl MemorySpool {
         Ok(count)
     }
 
+    /// Lets go of every row; says how many there were.
+    pub(crate) fn give_up(&self) -> u64 {
+        let mut state = self.state();
+        let lost = state.rows.len() as u64;
+        state.rows.clear();
+        state.bytes = 0;
+        state.spooled = state.spooled.saturating_sub(lost);
+        lost
+    }
+
     fn remove(state: &mut State, seqs: &[i64]) -> u64 {
         let before = state.rows.len();
         let mut freed = 0_usize;

@@ -184,6 +184,11 @@ impl Sink for PostgresStore {
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
         self.store(batch).map_err(SinkError::from)
     }
+
+    /// Making a connection looks names up, for which the C library has locks; a batch on one has none.
+    fn may_be_forked(&self) -> bool {
+        self.session.is_open()
+    }
 }
 
 fn priced<'a>(door: &mut Door, calls: impl Iterator<Item = Seen<'a>>) -> Vec<Entering<'a>> {

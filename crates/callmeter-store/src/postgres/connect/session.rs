@@ -134,10 +134,11 @@ impl Session {
         }
     }
 
-    /// Whether there is a connection now.
-    #[cfg(test)]
+    /// Whether there is a connection now, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        self.client.is_some()
+        self.client
+            .as_ref()
+            .is_some_and(|client| !client.is_closed())
     }
 
     fn begin(&mut self, access: Access) -> Result<(), ServerError> {

@@ -116,3 +116,21 @@ extern "C" fn in_child() {
     WITHIN.store(0, Ordering::SeqCst);
     CLOSED.store(false, Ordering::SeqCst);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_lets_forks_through_and_ends_however_it_ends() {
+        assert!(!Busy::is_any());
+        let busy = Busy::begin();
+        assert!(Busy::is_any());
+        assert!(!Busy::pause(Busy::is_any));
+        assert!(Busy::is_any());
+        let panicked = std::panic::catch_unwind(|| Busy::pause(|| std::panic::panic_any(())));
+        assert!(panicked.is_err() && Busy::is_any());
+        drop(busy);
+        assert!(!Busy::is_any());
+    }
+}

@@ -9,6 +9,7 @@ mod adoption;
 mod ai_calls;
 mod bad_input;
 mod bounds;
+mod clocks;
 mod conservation;
 mod contract;
 mod faults;

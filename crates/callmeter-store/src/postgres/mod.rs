@@ -8,6 +8,7 @@ mod adopt;
 mod books;
 mod columns;
 mod connect;
+mod copying;
 mod legacy;
 
 pub use self::adopt::{

@@ -11,7 +11,7 @@ use callmeter_price::Book;
 use super::books;
 use super::connect::{Access, Limits, Session, Tx, int8, text};
 use super::partitions::{self, Month, PartitionChanges};
-use super::schema::{About, FORMAT, Lock, SCHEMA, get};
+use super::schema::{ADDED, About, FORMAT, Lock, SCHEMA, get};
 use crate::door::{MIN_RAW_DAYS, StoreOptions};
 use crate::{AccountingZone, PostgresUrl, ServerError, StoreError};
 
@@ -41,6 +41,8 @@ pub struct SchemaStatus {
 pub struct Migrated {
     /// Whether the schema was made.
     pub is_made: bool,
+    /// Whether something was added to a schema that an older build made.
+    pub is_extended: bool,
     /// What was done to partitions.
     pub partitions: PartitionChanges,
 }
@@ -81,12 +83,15 @@ impl PostgresSchema {
         let now = self.clock.now();
         let zone = AccountingZone::named(&options.accounting_zone)?;
         let raw_days = options.raw_days.max(MIN_RAW_DAYS);
-        let is_made = self.session.transaction(Access::Write, |tx| {
+        let (is_made, is_extended) = self.session.transaction(Access::Write, |tx| {
             Lock::Migrate.take(tx)?;
             check_encoding(tx)?;
             match About::find(tx)? {
-                Some(about) => about.check_writable(tx).map(|()| false),
-                None => make(tx, zone.name(), &options.book, now).map(|()| true),
+                Some(about) => {
+                    about.check_writable(tx)?;
+                    Ok((false, extend(tx)?))
+                }
+                None => make(tx, zone.name(), &options.book, now).map(|()| (true, false)),
             }
         })?;
         let partitions = self.session.transaction(Access::Write, |tx| {
@@ -95,6 +100,7 @@ impl PostgresSchema {
         })?;
         Ok(Migrated {
             is_made,
+            is_extended,
             partitions,
         })
     }
@@ -205,6 +211,20 @@ fn make(tx: &mut Tx<'_>, zone: &str, book: &Book, now: Timestamp) -> Result<(), 
         ],
     )?;
     books::append(tx, book, now)
+}
+
+/// Adds what a schema of an older build is without. Batches wait meanwhile, and so do their calls in the spools.
+fn extend(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let mut is_extended = false;
+    for (name, sql) in ADDED {
+        let found = tx.query("SELECT to_regclass($1) IS NOT NULL", &[text(&name)])?;
+        let is_there: bool = found.first().map_or(Ok(false), |row| get(row, 0))?;
+        if !is_there {
+            tx.batch(sql)?;
+            is_extended = true;
+        }
+    }
+    Ok(is_extended)
 }
 
 /// A database of another encoding would refuse names that others have.

@@ -134,6 +134,7 @@ CREATE TABLE callmeter.calls (
   PRIMARY KEY (hi, lo)
 ) PARTITION BY RANGE (hi);
 CREATE INDEX calls_by_caller ON callmeter.calls (caller, model, hi, lo);
+CREATE INDEX calls_by_model ON callmeter.calls (model, hi, lo);
 CREATE INDEX calls_by_trouble ON callmeter.calls (status, hi) WHERE status <> 2;
 CREATE INDEX calls_unpriced ON callmeter.calls (unpriced_reason, hi) WHERE unpriced_reason IS NOT NULL;
 CREATE INDEX calls_by_request ON callmeter.calls (request_key) WHERE request_key IS NOT NULL;
@@ -189,6 +190,12 @@ CREATE TABLE callmeter.rejected (
 INSERT INTO callmeter.names (id, kind, name) VALUES
   (1, 0, '~other'), (2, 4, 'ok'), (3, 4, 'error'), (4, 4, 'fallback'), (5, 4, 'cancelled'), (6, 4, 'aborted');
 ";
+
+/// What the schema was without when it was first made: the name, and the statement that adds it.
+pub(super) const ADDED: [(&str, &str); 1] = [(
+    "callmeter.calls_by_model",
+    "CREATE INDEX calls_by_model ON callmeter.calls (model, hi, lo)",
+)];
 
 /// What `about` says.
 #[derive(Clone, Debug)]

@@ -448,15 +448,6 @@ impl Callmeter {
             ..flush
         };
         control.update(|state| state.stop_shipper = true);
-        let left = control
-            .snapshot()
-            .memory
-            .map_or(0, |memory| memory.figures().spooled);
-        if left > 0 {
-            log_line!(error: calls = left,
-                "calls are lost with the memory of this process: neither the disk nor the store took them"
-            );
-        }
         if let Some(shipper) = running.shipper {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.

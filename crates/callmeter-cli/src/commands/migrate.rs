@@ -57,6 +57,7 @@ fn migrate(context: &Context, schema: &mut PostgresSchema) -> anyhow::Result<Exi
             "v": 1,
             "store": context.url.to_string(),
             "made": done.is_made,
+            "upgraded_from": done.upgraded_from,
             "partitions_made": partitions.made,
             "partitions_dropped": partitions.dropped,
             "rows_moved": partitions.moved,
@@ -67,6 +68,8 @@ fn migrate(context: &Context, schema: &mut PostgresSchema) -> anyhow::Result<Exi
     let mut text = format!("store     {}\n", context.url);
     text.push_str(if done.is_made {
         "schema    made\n"
+    } else if done.upgraded_from.is_some() {
+        "schema    brought up to this version\n"
     } else {
         "schema    as it should be\n"
     });

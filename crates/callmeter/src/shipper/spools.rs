@@ -8,7 +8,7 @@ use crate::adoption::OpenSpool;
 use crate::logging::log_line;
 use crate::spool::SpoolError;
 
-const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
 const GIVE_BACK_SPACE_EVERY: Duration = Duration::from_secs(1);
 /// How long a spool that failed is left alone.
 const REST_OF_A_SPOOL: Duration = Duration::from_secs(1);

@@ -119,6 +119,7 @@ impl Worker {
         }
         let is_failing = self.spooling.is_failing();
         if before.stop_worker && is_failing {
+            self.spooling.give_up_memory(&self.drainers);
             return None;
         }
         Some(if is_failing {

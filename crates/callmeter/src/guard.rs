@@ -12,7 +12,6 @@
 //! opened (CM-9), on any thread. Setters are in [`setters`](crate::setters), whole calls in
 //! [`run`](crate::run).
 
-use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use callmeter_core::{CallId, ErrorKind, Field, Flags};
@@ -23,6 +22,7 @@ use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
+use crate::site::Place;
 use crate::station;
 
 /// One call in flight. Made by [`call`](crate::call).
@@ -50,6 +50,69 @@ impl std::fmt::Debug for OpenCall {
     }
 }
 
+/// What a call in flight is known by.
+pub(crate) struct Taken {
+    pub(crate) slot: FlightSlot,
+    pub(crate) call_id: CallId,
+    pub(crate) opened_ns: u64,
+}
+
+impl Taken {
+    /// Takes a slot in the buffer whose id `current` says, for a call that began `ago_us` microseconds ago;
+    /// `None` is off. `benches/guard.rs` watches it.
+    #[inline]
+    pub(crate) fn open(
+        current: &AtomicU64,
+        names: (&str, &str, &str),
+        site: Place,
+        ago_us: u64,
+    ) -> Option<Self> {
+        // A buffer may be replaced in between, and a forked child makes one of its own.
+        for _ in 0..4 {
+            let id = current.load(Ordering::Relaxed);
+            if id == 0 {
+                break;
+            }
+            match station::with(id, |station| station.open(names, site, ago_us)) {
+                Some(Ok((slot, call_id, opened_ns))) => {
+                    return Some(Self {
+                        slot,
+                        call_id,
+                        opened_ns,
+                    });
+                }
+                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
+                // Counted in the buffer.
+                Some(Err(_)) => break,
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+impl Taken {
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        station::with(self.slot.buffer_id(), |station| station.recorder.time.ns())
+            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
+    }
+}
+
+impl From<Taken> for CallGuard {
+    #[inline]
+    fn from(taken: Taken) -> Self {
+        Self {
+            open: Some(OpenCall {
+                slot: Some(taken.slot),
+                call_id: taken.call_id,
+                opened_ns: taken.opened_ns,
+                on_drop: DropKind::Unfinished,
+                late: Late::default(),
+            }),
+        }
+    }
+}
+
 /// What it means when the guard is dropped without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropKind {
@@ -67,36 +130,8 @@ impl CallGuard {
 
     /// Opens a guard in the buffer whose id `current` says; 0 is off. `benches/guard.rs` watches it.
     #[inline(never)]
-    pub(crate) fn open(
-        current: &AtomicU64,
-        names: (&str, &str, &str),
-        site: &'static Location<'static>,
-    ) -> Self {
-        // A buffer may be replaced in between, and a forked child makes one of its own.
-        for _ in 0..4 {
-            let id = current.load(Ordering::Relaxed);
-            if id == 0 {
-                break;
-            }
-            match station::with(id, |station| station.open(names, site)) {
-                Some(Ok((slot, call_id, opened_ns))) => {
-                    return Self {
-                        open: Some(OpenCall {
-                            slot: Some(slot),
-                            call_id,
-                            opened_ns,
-                            on_drop: DropKind::Unfinished,
-                            late: Late::default(),
-                        }),
-                    };
-                }
-                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
-                // Counted in the buffer.
-                Some(Err(_)) => break,
-                None => {}
-            }
-        }
-        Self::off()
+    pub(crate) fn open(current: &AtomicU64, names: (&str, &str, &str), site: Place) -> Self {
+        Taken::open(current, names, site, 0).map_or(Self::off(), Self::from)
     }
 
     /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
@@ -132,15 +167,18 @@ impl CallGuard {
     /// let error = std::io::Error::other("…");
     /// call.fail_as(&error, ErrorReport::of_http_status(503));
     /// ```
-    pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
+    pub fn fail_as<E: ?Sized>(self, error: &E, report: ErrorReport) {
         let _ = error;
-        if let Some(open) = &mut self.open {
-            if !open.late.has_text(Field::Error) {
-                let name = TypeName::of::<E>();
-                open.late.put_text(Field::Error, name.as_str());
-            }
-            open.settle(Some(report));
+        self.fail_named(TypeName::of::<E>().as_str(), report);
+    }
+
+    /// Ends the call as an error of the type with that name.
+    pub(crate) fn fail_named(mut self, type_name: &str, report: ErrorReport) -> Option<u64> {
+        let open = self.open.as_mut()?;
+        if !open.late.has_text(Field::Error) {
+            open.late.put_text(Field::Error, type_name);
         }
+        open.settle(Some(report))
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
@@ -179,17 +217,19 @@ impl OpenCall {
             .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
     }
 
-    /// Ends the call. `benches/guard.rs` watches it.
+    /// Ends the call; says how long it was, in microseconds. `benches/guard.rs` watches it.
     #[inline(never)]
-    fn settle(&mut self, failure: Option<ErrorReport>) {
-        let Some(slot) = self.slot.take() else { return };
+    pub(crate) fn settle(&mut self, failure: Option<ErrorReport>) -> Option<u64> {
+        let slot = self.slot.take()?;
         if let Some(report) = failure {
             self.note(report);
         }
         station::with(slot.buffer_id(), |station| {
             let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            station.finish(slot, &self.late.ended(elapsed_ns / 1_000));
-        });
+            let elapsed_us = elapsed_ns / 1_000;
+            station.finish(slot, &self.late.ended(elapsed_us));
+            elapsed_us
+        })
     }
 
     /// Ends the call whose guard was dropped without a word.

@@ -7,6 +7,7 @@
 //! Nothing here raises into the host and nothing panics (promise CM-1): what Python says in answer to a question
 //! of ours is swallowed, an interrupt excepted.
 
+mod capture;
 mod classify;
 mod hooks;
 mod log;
@@ -14,6 +15,7 @@ mod meta;
 mod recorder;
 mod site;
 mod state;
+mod store;
 mod switch;
 mod text;
 
@@ -22,6 +24,8 @@ use pyo3::prelude::*;
 /// The compiled half of the package `callmeter`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::capture::{captured, start_capture};
     #[pymodule_export]
     use crate::hooks::{set_hooks, set_registry};
     #[pymodule_export]
@@ -35,6 +39,8 @@ mod _native {
     use crate::site::Site;
     #[pymodule_export]
     use crate::state::{CallState, Ready, log_ai_call, record};
+    #[pymodule_export]
+    use crate::store::{query, run_command};
     #[pymodule_export]
     use crate::switch::is_on_by_env;
 

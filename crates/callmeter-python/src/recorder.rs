@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callmeter::settings::{Settings, Sources};
-use callmeter::{Callmeter, DropReason};
+use callmeter::{Builder, Callmeter, DropReason};
 use callmeter_core::legacy_prompt_hash;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -85,10 +85,10 @@ fn current() -> Option<Arc<Callmeter>> {
 }
 
 /// A setting from code: its name, its value, where it comes from.
-type Flag = (String, String, String);
+pub(crate) type Flag = (String, String, String);
 
 /// Where settings come from: this process, and what was given in code.
-fn sources(flags: Vec<Flag>, config: Option<PathBuf>) -> Sources {
+pub(crate) fn sources(flags: Vec<Flag>, config: Option<PathBuf>) -> Sources {
     let mut sources = Sources::of_process();
     // Read at each call instead.
     for switch in callmeter::binding::SWITCHES {
@@ -125,6 +125,16 @@ pub(crate) fn settings(
 #[pyfunction]
 #[pyo3(signature = (flags, config=None))]
 pub(crate) fn start(py: Python<'_>, flags: Vec<Flag>, config: Option<PathBuf>) -> PyResult<String> {
+    start_with(py, flags, config, |builder| builder)
+}
+
+/// Starts recording with a builder that is told more.
+pub(crate) fn start_with(
+    py: Python<'_>,
+    flags: Vec<Flag>,
+    config: Option<PathBuf>,
+    tell: impl FnOnce(Builder) -> Builder + Send,
+) -> PyResult<String> {
     let sources = sources(flags, config);
     log::listen();
     log::set_closed(false);
@@ -133,7 +143,8 @@ pub(crate) fn start(py: Python<'_>, flags: Vec<Flag>, config: Option<PathBuf>) -
         if slot.is_some() {
             return Err("callmeter is running in this process already".to_owned());
         }
-        let callmeter = callmeter::builder().sources(sources).sdk(SDK).init();
+        let builder = callmeter::builder().sources(sources).sdk(SDK);
+        let callmeter = tell(builder).init();
         let callmeter = callmeter.map_err(|error| error.to_string())?;
         let home = callmeter.home().path().to_string_lossy().into_owned();
         *slot = Some(Arc::new(callmeter));

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from callmeter import _native, _runtime
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = [
     "SettingsError",
@@ -91,16 +89,20 @@ def set_enabled(enabled: bool) -> None:
     _runtime.set_wanted(bool(enabled))
 
 
-def query(sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+def query(sql: str) -> list[dict[str, Any]]:
     """Asks the store that rows go to, read-only; each row as a dictionary by column.
 
-    Open the embedded store with nothing else while a process records: two copies of SQLite on one file lose each
+    ``recorded_calls`` is the store's calls with names, moments and ``cost_usd`` in words; a table ``ai_calls`` is asked as it
+    is. What was recorded a moment ago may still be on its way: ``flush()`` first.
+
+    Open an embedded store with nothing else while a process records: two copies of SQLite on one file lose each
     other's locks.
 
     Raises:
-        RuntimeError: when the store cannot be asked, or the question is none it understands.
+        RuntimeError: when the store cannot be asked, or the question is no single ``SELECT`` that it understands.
     """
-    return _native.query(list(_runtime.flags()), _runtime.config(), sql, list(parameters))
+    _runtime.name_store()
+    return [json.loads(row) for row in _native.query(_runtime.flags(), _runtime.config(), sql)]
 
 
 def prometheus_collector() -> Any:

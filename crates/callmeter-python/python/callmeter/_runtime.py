@@ -16,6 +16,7 @@ from callmeter import _native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 __all__ = ["Flag", "begin", "end", "make_ready", "resolved", "set_flags", "turn_compat_on"]
 
@@ -251,3 +252,26 @@ def at_start(action: Callable[[], None]) -> None:
             action()
         else:
             _at_start.append(action)
+
+
+def begin_capture(home: Path) -> None:
+    """Records into memory from here on, whatever the settings say of stores."""
+    with _lock:
+        _native.close()
+        _native.start_capture(list(_flags.values()), _config, str(home))
+        _native.set_enabled(_is_wanted)
+        _hook()
+        _start_pump()
+
+
+def end_capture() -> None:
+    """Lets the next call start recording by the settings again."""
+    with _lock:
+        _native.close()
+        _native.captured()
+
+
+def name_store() -> None:
+    """Finds the store of the host's, where no setting names one."""
+    with _lock:
+        _find_store()

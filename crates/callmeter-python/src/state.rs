@@ -119,7 +119,7 @@ pub(crate) fn record(state: &Bound<'_, CallState>) -> bool {
     };
     let mut guard = call.into_guard();
     Told::of(state).tell(py, &mut guard);
-    guard.finish_timed().is_some()
+    guard.finish_lasting(ago).is_some()
 }
 
 impl CallState {

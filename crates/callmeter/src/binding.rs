@@ -86,6 +86,12 @@ impl CallGuard {
         self.open.as_mut()?.settle(None)
     }
 
+    /// Ends the call, which lasted so many microseconds.
+    #[doc(hidden)]
+    pub fn finish_lasting(mut self, lasted_us: u64) -> Option<u64> {
+        self.open.as_mut()?.settle_after(None, Some(lasted_us))
+    }
+
     /// Ends the call as an error of the type with that name; says how long it was, in microseconds.
     #[doc(hidden)]
     pub fn fail_timed(self, type_name: &str, report: ErrorReport) -> Option<u64> {

@@ -218,15 +218,25 @@ impl OpenCall {
     }
 
     /// Ends the call; says how long it was, in microseconds. `benches/guard.rs` watches it.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn settle(&mut self, failure: Option<ErrorReport>) -> Option<u64> {
+        self.settle_after(failure, None)
+    }
+
+    /// Ends the call; `lasted_us` is how long it was, where that is known better than by the clock.
+    #[inline(never)]
+    pub(crate) fn settle_after(
+        &mut self,
+        failure: Option<ErrorReport>,
+        lasted_us: Option<u64>,
+    ) -> Option<u64> {
         let slot = self.slot.take()?;
         if let Some(report) = failure {
             self.note(report);
         }
         station::with(slot.buffer_id(), |station| {
             let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            let elapsed_us = elapsed_ns / 1_000;
+            let elapsed_us = lasted_us.unwrap_or(elapsed_ns / 1_000);
             station.finish(slot, &self.late.ended(elapsed_us));
             elapsed_us
         })

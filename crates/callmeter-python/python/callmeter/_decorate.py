@@ -149,14 +149,14 @@ def _passed_on(state: _State, stream: Generator[Any, Any, Any], read: _Read) -> 
                 told = yield item
             except GeneratorExit:
                 stream.close()
-                state.set_stream_complete(False)
-                read(state, last)
                 raise
             except BaseException as error:
                 advance, told = stream.throw, error
             else:
                 advance = stream.send
     except BaseException as error:
+        state.set_stream_complete(False)
+        read(state, last)
         state.__exit__(type(error), error, None)
         raise
     state.__exit__(None, None, None)
@@ -189,14 +189,14 @@ def _async_generator_function(
                     told = yield item
                 except GeneratorExit:
                     await stream.aclose()
-                    state.set_stream_complete(False)
-                    read(state, last)
                     raise
                 except BaseException as error:
                     advance, told = stream.athrow, error
                 else:
                     advance = stream.asend
         except BaseException as error:
+            state.set_stream_complete(False)
+            read(state, last)
             state.__exit__(type(error), error, None)
             raise
         state.__exit__(None, None, None)

@@ -36,7 +36,8 @@ class RecordedCalls(Sequence[dict[str, Any]]):
 
     def _look(self) -> list[dict[str, Any]]:
         _native.flush(_FLUSH_S)
-        self._rows += [json.loads(row) for row in _native.captured()]
+        rows = [json.loads(row) for row in _native.captured()]
+        self._rows += [{name: value for name, value in row.items() if value is not None} for row in rows]
         self._rows.sort(key=lambda row: str(row["call_id"]))
         return self._rows
 

@@ -1,7 +1,7 @@
 //! What kind of error a Python exception is: by its type and those it derives from, its HTTP status and its code.
 //!
-//! Reads attributes that the clients of providers agree on (`status_code`, `code`, `response.status_code`) and
-//! never the exception's text. An exception that means that somebody gave up (a cancelled task, Ctrl-C, the end of
+//! Reads attributes that the clients of providers agree on (`status_code`, `code`, `response.status_code`); what of
+//! its text a row keeps is the SDK's to say. An exception that means that somebody gave up (a cancelled task, Ctrl-C, the end of
 //! the process, a closed generator) is no error: its call is `cancelled`.
 
 use callmeter::{ErrorKind, ErrorReport};
@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyException, PyGeneratorExit, PyKeyboardInterrupt, PySyst
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString, PyTuple, PyType};
 
-use crate::text::{answered, text_of};
+use crate::text::{answered, text_of, with_text};
 
 /// Types by name, with what they mean; the nearest of an exception's types decides.
 const KINDS: &[(&str, ErrorKind)] = &[
@@ -38,6 +38,7 @@ const KINDS: &[(&str, ErrorKind)] = &[
 /// What a row keeps of an exception.
 pub(crate) struct Classified {
     pub(crate) type_name: String,
+    pub(crate) text: String,
     pub(crate) report: ErrorReport,
     pub(crate) is_cancelled: bool,
 }
@@ -49,10 +50,12 @@ pub(crate) fn classify(kind: &Bound<'_, PyType>, exception: &Bound<'_, PyAny>) -
         || "Exception".to_owned(),
         |name| text_of(&name).into_owned(),
     );
+    let text = with_text(exception, str::to_owned);
     let by_type = kind_of(kind);
     if by_type == Some(ErrorKind::Cancelled) {
         return Classified {
             type_name,
+            text,
             report: ErrorReport::new(ErrorKind::Cancelled),
             is_cancelled: true,
         };
@@ -68,6 +71,7 @@ pub(crate) fn classify(kind: &Bound<'_, PyType>, exception: &Bound<'_, PyAny>) -
     }
     Classified {
         type_name,
+        text,
         report,
         is_cancelled: false,
     }

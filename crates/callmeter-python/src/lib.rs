@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use crate::hooks::{set_hooks, set_registry};
     #[pymodule_export]
-    use crate::log::{close_log, take_log_lines};
+    use crate::log::{close_log, next_log_line, open_log};
     #[pymodule_export]
     use crate::recorder::{
         close, flush, hold_back, is_enabled, is_started, park, resume, set_enabled, settings,

@@ -19,8 +19,6 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::log;
-
 static CALLMETER: Mutex<Option<Arc<Callmeter>>> = Mutex::new(None);
 
 const SDK: &str = concat!("callmeter-python/", env!("CARGO_PKG_VERSION"));
@@ -84,8 +82,9 @@ fn current() -> Option<Arc<Callmeter>> {
     slot().clone()
 }
 
-/// A setting from code: its name, its value, where it comes from.
-pub(crate) type Flag = (String, String, String);
+/// A setting from code: its name, its value, where it comes from, and whether it is only suggested, where nothing
+/// else says.
+pub(crate) type Flag = (String, String, String, bool);
 
 /// Where settings come from: this process, and what was given in code.
 pub(crate) fn sources(flags: Vec<Flag>, config: Option<PathBuf>) -> Sources {
@@ -95,14 +94,16 @@ pub(crate) fn sources(flags: Vec<Flag>, config: Option<PathBuf>) -> Sources {
         sources.environment.remove(switch);
     }
     sources.config = config;
-    // Names and origins live as long as the settings: they are few, and given once.
-    sources.flags = flags
-        .into_iter()
-        .map(|(name, value, origin)| {
-            let (name, origin): (&str, &str) = (name.leak(), origin.leak());
-            (name, value, origin)
-        })
-        .collect();
+    for (name, value, origin, is_suggested) in flags {
+        // Names and origins live as long as the settings: they are few, and given once.
+        let flag: (&str, String, &str) = (name.leak(), value, origin.leak());
+        let list = if is_suggested {
+            &mut sources.suggested
+        } else {
+            &mut sources.flags
+        };
+        list.push(flag);
+    }
     sources
 }
 
@@ -136,8 +137,6 @@ pub(crate) fn start_with(
     tell: impl FnOnce(Builder) -> Builder + Send,
 ) -> PyResult<String> {
     let sources = sources(flags, config);
-    log::listen();
-    log::set_closed(false);
     let started = py.detach(|| {
         let mut slot = slot();
         if slot.is_some() {
@@ -186,7 +185,6 @@ pub(crate) fn resume(py: Python<'_>) {
     if gate::state() != gate::RESTING {
         return;
     }
-    log::set_closed(false);
     py.detach(|| {
         if let Some(callmeter) = current() {
             callmeter.resume();

@@ -228,7 +228,7 @@ impl CallState {
             .ok()
             .map(|kind| classify(kind, exception));
         if let Some(failure) = &failure {
-            Self::note_failure(slf, failure, exception);
+            Self::note_failure(slf, failure);
         }
         if hooks::is_costed() {
             hooks::call_compat(py, "_put_cost", (slf,));
@@ -239,7 +239,9 @@ impl CallState {
                 let mut guard = call.into_guard();
                 Told::of(slf).tell(py, &mut guard);
                 match failure {
-                    Some(failure) => guard.fail_timed(&failure.type_name, failure.report),
+                    Some(failure) => {
+                        guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
+                    }
                     None => guard.finish_timed(),
                 }
             }
@@ -263,13 +265,10 @@ impl CallState {
 
     /// The attributes as an exception leaves them.
     #[cold]
-    fn note_failure(slf: &Bound<'_, Self>, failure: &Classified, exception: &Bound<'_, PyAny>) {
+    fn note_failure(slf: &Bound<'_, Self>, failure: &Classified) {
         let py = slf.py();
-        let mut text = failure.type_name.clone();
-        with_text(exception, |message| {
-            text.push_str(": ");
-            text.extend(message.chars().take(EXCEPTION));
-        });
+        let message: String = failure.text.chars().take(EXCEPTION).collect();
+        let text = format!("{}: {message}", failure.type_name);
         let text = PyString::new(py, &text).into_any().unbind();
         let status = if failure.is_cancelled {
             intern!(py, "cancelled")

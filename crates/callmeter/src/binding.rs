@@ -92,10 +92,11 @@ impl CallGuard {
         self.open.as_mut()?.settle_after(None, Some(lasted_us))
     }
 
-    /// Ends the call as an error of the type with that name; says how long it was, in microseconds.
+    /// Ends the call as [`fail_with`](Self::fail_with) does, for an error of which more is known than its class
+    /// and text; says how long it was, in microseconds.
     #[doc(hidden)]
-    pub fn fail_timed(self, type_name: &str, report: ErrorReport) -> Option<u64> {
-        self.fail_named(type_name, report)
+    pub fn fail_timed(mut self, class: &str, text: &str, report: &ErrorReport) -> Option<u64> {
+        self.open.as_mut()?.fail_with(class, text, report)
     }
 
     /// When the first token came, in microseconds from the start on; later ones change nothing.

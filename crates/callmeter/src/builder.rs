@@ -10,6 +10,7 @@ use callmeter_core::{Clock, EnvVar, Sink, SinkError, SystemClock, is_off_word};
 use callmeter_flight::Options;
 
 use crate::global;
+use crate::logging::log_line;
 use crate::pipeline::{Callmeter, Plan, SinkSource};
 use crate::recorder::{Privacy, Recorder, Scope};
 use crate::settings::{Settings, SettingsErrors, Sources};
@@ -29,6 +30,7 @@ pub struct Builder {
     disk: Option<Arc<dyn Disk>>,
     flight: Option<Options>,
     sdk: Option<&'static str>,
+    is_impatient: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -107,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// A store that fails is tried again at once, for tests of what comes after many failures.
+    #[doc(hidden)]
+    pub fn impatient(mut self) -> Self {
+        self.is_impatient = true;
+        self
+    }
+
     /// Starts recording and makes this the process's recorder, that of [`callmeter::call`](crate::call).
     ///
     /// # Errors
@@ -140,9 +149,7 @@ impl Builder {
                 let sources = self.sources.unwrap_or_else(Sources::of_process);
                 let (resolved, errors) = Settings::resolve_what_can_be(&sources);
                 for error in errors.iter().flat_map(SettingsErrors::iter) {
-                    tracing::error!(
-                        target: "callmeter",
-                        "{error}; calls wait in the spool; see `callmeter doctor`"
+                    log_line!(error: "{error}; calls wait in the spool; see `callmeter doctor`"
                     );
                 }
                 (resolved.settings, errors.is_none())
@@ -152,12 +159,11 @@ impl Builder {
             settings.home = Some(home);
         }
         if settings.home.is_none() {
-            tracing::warn!(
-                target: "callmeter",
-                "no home directory is known: calls are kept in the temporary directory, which a reboot \
+            log_line!(warn: "no home directory is known: calls are kept in the temporary directory, which a reboot \
                  may empty; set CALLMETER_HOME"
             );
         }
+        crate::logging::set_style(settings.log.style);
         let home = settings.home();
         let (time, clock): (_, Arc<dyn Clock>) = match self.clock {
             Some(clock) => (Time::Given(Arc::clone(&clock)), clock),
@@ -189,9 +195,12 @@ impl Builder {
             disk: self.disk,
             flight: self.flight,
             exit_flush: settings.exit_flush,
+            log: settings.log.style,
+            is_impatient: self.is_impatient,
         };
         let privacy = Privacy {
             prompt_hash: settings.privacy.prompt_hash,
+            errors: settings.privacy.errors,
             key,
             meta: settings.privacy.meta.clone(),
         };

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::control::{Control, Parking};
+use crate::logging::log_line;
 
 /// What a thread's step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ fn work<H: Hand>(mut hand: H, control: &Control) -> Option<H> {
             }
             Ok(_) => panicked.store(false, Ordering::Relaxed),
             Err(_) => {
-                tracing::error!(target: "callmeter", "a worker panicked and was restarted");
+                log_line!(error: "a worker panicked and was restarted");
                 let seen = control.snapshot();
                 if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
                     return None;

@@ -14,7 +14,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, ErrorKind, Field, Flags};
+use callmeter_core::{CallId, ErrorKind, ErrorPolicy, Field, Flags, ScrubbedError};
 use callmeter_flight::{FlightSlot, Refused};
 
 use crate::late::Late;
@@ -167,18 +167,30 @@ impl CallGuard {
     /// let error = std::io::Error::other("…");
     /// call.fail_as(&error, ErrorReport::of_http_status(503));
     /// ```
-    pub fn fail_as<E: ?Sized>(self, error: &E, report: ErrorReport) {
+    pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
-        self.fail_named(TypeName::of::<E>().as_str(), report);
+        if let Some(open) = &mut self.open {
+            if !open.late.has_text(Field::Error) {
+                let name = TypeName::of::<E>();
+                open.late.put_text(Field::Error, name.as_str());
+            }
+            open.settle(Some(report));
+        }
     }
 
-    /// Ends the call as an error of the type with that name.
-    pub(crate) fn fail_named(mut self, type_name: &str, report: ErrorReport) -> Option<u64> {
-        let open = self.open.as_mut()?;
-        if !open.late.has_text(Field::Error) {
-            open.late.put_text(Field::Error, type_name);
+    /// Ends the call as an error that is known by the name of its class and a text, as the exceptions of
+    /// other languages are. An error that was told before stands. Under the policy `class` the row keeps class,
+    /// code and HTTP status; under `scrubbed` also what is known of the text by template; the kind
+    /// is derived from both.
+    ///
+    /// ```
+    /// # let call = callmeter::call("sales_copy", "openai", "gpt-5-mini");
+    /// call.fail_with("ConnectError", "[Errno 111] Connection refused");
+    /// ```
+    pub fn fail_with(mut self, class: &str, message: &str) {
+        if let Some(open) = &mut self.open {
+            open.fail_with(class, message, &ErrorReport::new(ErrorKind::Other));
         }
-        open.settle(Some(report))
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
@@ -266,6 +278,68 @@ impl OpenCall {
         late.http_status = report.http_status.or(late.http_status);
         if let Some(code) = &report.code {
             late.put_text(Field::ErrorDetail, code);
+        }
+    }
+
+    /// The host says that the call failed.
+    #[cold]
+    pub(crate) fn say_error(&mut self, text: &str) {
+        let policy = self.error_policy();
+        let late = &mut self.late;
+        let (own, _) = callmeter_core::clean_text(text, 2_000);
+        late.put_error_text(own.into_owned());
+        late.fail(ErrorKind::Caller);
+        late.error_kind = Some(ErrorKind::Caller);
+        if policy == ErrorPolicy::Scrubbed && !text.trim().is_empty() {
+            let error = ScrubbedError::of(None, text);
+            self.keep(&error);
+            self.late.error_kind = error.kind().or(Some(ErrorKind::Caller));
+            if let Some(text) = error.text(policy) {
+                self.late.put_text(Field::Error, text);
+            }
+        }
+    }
+
+    /// `told` is what is known of the error beside its class and text; kind `other` says nothing.
+    #[cold]
+    pub(crate) fn fail_with(
+        &mut self,
+        class: &str,
+        message: &str,
+        told: &ErrorReport,
+    ) -> Option<u64> {
+        let policy = self.error_policy();
+        let error = ScrubbedError::of(Some(class), message);
+        self.late.http_status = self.late.http_status.or(told.http_status);
+        self.keep(&error);
+        if let Some(code) = &told.code {
+            self.late.put_text(Field::ErrorDetail, code);
+        }
+        let said = self
+            .late
+            .error_kind
+            .filter(|kind| *kind != ErrorKind::Caller);
+        let told = Some(told.kind).filter(|kind| *kind != ErrorKind::Other);
+        let kind = said.or(told).or(error.kind()).unwrap_or(ErrorKind::Other);
+        self.late.error_kind = Some(kind);
+        if !self.late.has_text(Field::Error)
+            && let Some(text) = error.text(policy)
+        {
+            self.late.put_text(Field::Error, text);
+        }
+        self.settle(Some(ErrorReport::new(kind)))
+    }
+
+    fn error_policy(&self) -> ErrorPolicy {
+        let policy = self.with_recorder(|recorder| recorder.privacy.errors);
+        policy.unwrap_or_default()
+    }
+
+    /// Keeps an error's code and HTTP status, which every policy lets through.
+    fn keep(&mut self, error: &ScrubbedError) {
+        self.late.http_status = self.late.http_status.or(error.http_status());
+        if let Some(code) = error.code() {
+            self.late.put_text(Field::ErrorDetail, code);
         }
     }
 

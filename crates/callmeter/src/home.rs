@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use callmeter_core::HashKey;
 
+use crate::logging::log_line;
 use crate::spool::{Rights, SPOOL_EXTENSION};
 
 /// A home directory of callmeter.
@@ -138,9 +139,7 @@ impl Home {
     pub(crate) fn hash_key_or_random(&self) -> HashKey {
         let key = self.make().and_then(|()| self.hash_key());
         key.unwrap_or_else(|error| {
-            tracing::warn!(
-                target: "callmeter",
-                "the home has no hash key ({error}); hashes of this process compare with no other's"
+            log_line!(warn: "the home has no hash key ({error}); hashes of this process compare with no other's"
             );
             let mut bytes = [0_u8; 32];
             crate::random::fill(&mut bytes);

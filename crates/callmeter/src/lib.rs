@@ -54,6 +54,7 @@ mod identity;
 mod keeper;
 mod late;
 mod ledger;
+pub mod logging;
 mod notes;
 #[cfg(feature = "wire")]
 mod observe;
@@ -122,8 +123,8 @@ use std::sync::atomic::Ordering;
 use crate::site::Place;
 
 pub use callmeter_core::{
-    Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
-    UnknownCaller, Usage,
+    Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
+    ScrubbedError, TokenCount, UnknownCaller, Usage,
 };
 pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;

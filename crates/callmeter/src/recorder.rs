@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use callmeter_core::{
-    Billing, CallerRegistry, Clock, HashKey, MetaPolicy, MetaRefusal, clean_text,
+    Billing, CallerRegistry, Clock, ErrorPolicy, HashKey, MetaPolicy, MetaRefusal, clean_text,
     legacy_prompt_hash,
 };
 
 use crate::global;
+use crate::logging::log_line;
 use crate::pipeline::{Plan, Running};
 use crate::settings::PromptHash;
 use crate::station::lock_unless_stuck;
@@ -76,6 +77,7 @@ pub(crate) struct Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Privacy {
     pub(crate) prompt_hash: PromptHash,
+    pub(crate) errors: ErrorPolicy,
     pub(crate) key: HashKey,
     pub(crate) meta: MetaPolicy,
 }
@@ -196,9 +198,7 @@ impl Recorder {
         self.unknown_callers.fetch_add(1, Ordering::Relaxed);
         if self.warned_callers.is_new(caller) {
             let (name, _) = clean_text(caller, 64);
-            tracing::warn!(
-                target: "callmeter",
-                caller = %name,
+            log_line!(warn: caller = %name,
                 "caller is not in the registry; its calls are recorded; add it to callers.toml"
             );
         }
@@ -207,7 +207,7 @@ impl Recorder {
     pub(crate) fn meta_refused(&self, refusal: &MetaRefusal) {
         self.meta_refused.fetch_add(1, Ordering::Relaxed);
         if self.warned_meta.is_new(refusal.key()) {
-            tracing::warn!(target: "callmeter", "{refusal}");
+            log_line!(warn: "{refusal}");
         }
     }
 }

@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+_ORIGIN = "callmeter.init()"
+
+
 class SettingsError(ValueError):
     """A setting cannot be used."""
 
@@ -50,8 +53,8 @@ def init(*, config: str | os.PathLike[str] | None = None, **settings: object) ->
 def _flag(name: str, value: object) -> _runtime.Flag:
     dotted = "store.url" if name == "store_url" else name.replace("__", ".")
     if isinstance(value, bool):
-        return dotted, str(value).lower(), "callmeter.init()"
-    return dotted, os.fspath(value) if isinstance(value, os.PathLike) else str(value), "callmeter.init()"
+        return dotted, str(value).lower(), _ORIGIN, False
+    return dotted, os.fspath(value) if isinstance(value, os.PathLike) else str(value), _ORIGIN, False
 
 
 def settings() -> dict[str, tuple[str, str]]:

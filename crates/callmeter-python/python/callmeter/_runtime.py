@@ -20,20 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Flag", "begin", "end", "make_ready", "resolved", "set_flags", "turn_compat_on"]
 
-#: A setting from code: its name, its value, where it comes from.
-Flag = tuple[str, str, str]
+#: A setting from code: its name, its value, where it comes from, and whether it only counts where nothing else says.
+Flag = tuple[str, str, str, bool]
 
 #: How long a fork waits for our threads.
 _PARK_S = 0.2
 #: How long a fork waits for a thread that is starting them.
 _LOCK_S = 1.0
-_PUMP_WAIT_S = 5.0
 
 _lock = threading.RLock()
 _flags: dict[str, Flag] = {}
 _config: str | None = None
-_logger_name = "callmeter"
-_line_prefix = ""
 _is_beginning = False
 _is_wanted = True
 _has_hooks = False
@@ -42,25 +39,23 @@ _pump: threading.Thread | None = None
 _at_start: list[Callable[[], None]] = []
 
 
-def logger() -> logging.Logger:
-    """The logger of this package; that of the replaced module where that one is stood in for."""
-    return logging.getLogger(_logger_name)
-
-
 def say(level: int, text: str) -> None:
-    """Writes one line, whatever handlers the host has."""
+    """Writes one line."""
+    is_legacy = "compat" in _flags
+    name = "services.ai_call_logger" if is_legacy else "callmeter"
+    _write(logging.getLogger(name), level, f"[AICallLogger] {text}" if is_legacy else text)
+
+
+def _write(logger: logging.Logger, level: int, text: str) -> None:
     try:
-        logger().log(level, "%s%s", _line_prefix, text)
+        logger.log(level, "%s", text)
     except Exception:  # noqa: BLE001 - a handler of the host's; telemetry does not raise
         return
 
 
 def turn_compat_on(origin: str) -> None:
-    """Stands in for the replaced module: its logger, its prefixes, its settings."""
-    global _logger_name, _line_prefix
-    _logger_name = "services.ai_call_logger"
-    _line_prefix = "[AICallLogger] "
-    _flags.setdefault("compat", ("compat", "ai_call_logger", origin))
+    """Stands in for the replaced module: its settings and its log lines, unless somebody says otherwise."""
+    _flags.setdefault("compat", ("compat", "ai_call_logger", origin, True))
 
 
 def set_flags(flags: Iterable[Flag], config: str | None) -> None:
@@ -88,7 +83,7 @@ def make_ready() -> None:
     except Exception:
         _native.hold_back()
         say(logging.ERROR, "recording could not be started; calls of this process are not recorded")
-        logger().debug("why recording could not be started", exc_info=True)
+        logging.getLogger("callmeter").debug("why recording could not be started", exc_info=True)
 
 
 def begin() -> None:
@@ -100,13 +95,13 @@ def begin() -> None:
         _is_beginning = True
         try:
             store = _find_store()
+            _start_pump()
             home = _native.start(list(_flags.values()), _config)
             _native.set_enabled(_is_wanted)
             _hook()
             for action in _at_start:
                 action()
             _at_start.clear()
-            _start_pump()
             _tell_where(store, home)
         finally:
             _is_beginning = False
@@ -124,7 +119,7 @@ def _find_store() -> tuple[str, str]:
     if found is None:
         return url, origin
     turn_compat_on(found.origin)
-    _flags["store.url"] = ("store.url", found.url, found.origin)
+    _flags["store.url"] = ("store.url", found.url, found.origin, True)
     origins = {key: (value, origin) for key, value, origin in resolved()[0]}
     return origins.get("store.url", (url, origin))
 
@@ -147,8 +142,8 @@ def end() -> None:
         with _lock:
             _native.close()
             _stop_pump()
-            for level, text in _native.take_log_lines(0) or []:
-                say(level, text)
+            # What was said at the very end, by a thread that is no more.
+            _run_pump()
     except Exception:  # noqa: BLE001 - the host ends; nobody is left to be told
         return
 
@@ -196,8 +191,13 @@ def _after_fork_in_child() -> None:
 def _start_pump() -> None:
     global _pump
     if _pump is None or not _pump.is_alive():
+        _native.open_log()
         _pump = threading.Thread(target=_run_pump, name="callmeter-log", daemon=True)
-        _pump.start()
+        try:
+            _pump.start()
+        except RuntimeError:
+            # The interpreter ends and starts no threads any more; a call of its last moments is recorded all the same.
+            _pump = None
 
 
 def _stop_pump() -> None:
@@ -209,12 +209,9 @@ def _stop_pump() -> None:
 
 
 def _run_pump() -> None:
-    while True:
-        lines = _native.take_log_lines(_PUMP_WAIT_S)
-        if lines is None:
-            return
-        for level, text in lines:
-            say(level, text)
+    while (line := _native.next_log_line()) is not None:
+        level, name, text = line
+        _write(logging.getLogger(name), level, text)
 
 
 def make_ready_if_resting() -> None:
@@ -258,10 +255,10 @@ def begin_capture(home: Path) -> None:
     """Records into memory from here on, whatever the settings say of stores."""
     with _lock:
         _native.close()
+        _start_pump()
         _native.start_capture(list(_flags.values()), _config, str(home))
         _native.set_enabled(_is_wanted)
         _hook()
-        _start_pump()
 
 
 def end_capture() -> None:

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use callmeter_core::{Billing, MetaPolicy};
+use callmeter_core::{Billing, ErrorPolicy, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
 use super::value::{self, Expected, Raw};
-use super::{PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
+use super::{Compat, LogStyle, PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
 
 /// A setting.
 pub(super) struct Key {
@@ -63,7 +63,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 24] = [
+pub(super) static KEYS: [Key; 27] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -87,6 +87,28 @@ pub(super) static KEYS: [Key; 24] = [
             Ok(())
         },
         shown: |settings| format!("{:?}", settings.exit_flush),
+    },
+    Key {
+        name: "compat",
+        purpose: "whose habits the defaults of `store.layout` (on PostgreSQL), `privacy.prompt_hash`, `privacy.errors`, `prices.book` and `log.style` follow: those of the module that callmeter replaces, or its own",
+        takes: "off or ai_call_logger",
+        default: "off",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("off", Compat::Off),
+                ("ai_call_logger", Compat::AiCallLogger),
+            ];
+            settings.compat = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.compat {
+                Compat::Off => "off",
+                Compat::AiCallLogger => "ai_call_logger",
+            };
+            word.to_owned()
+        },
     },
     Key {
         name: "store.url",
@@ -139,7 +161,7 @@ pub(super) static KEYS: [Key; 24] = [
         name: "store.layout",
         purpose: "which tables a store on PostgreSQL has: callmeter's own, or the `ai_calls` of the module that it replaces, as it is",
         takes: "full or ai_calls",
-        default: "full",
+        default: "full; ai_calls on PostgreSQL under compat",
         is_secret: false,
         apply: |settings, raw, _| {
             let words = [
@@ -214,7 +236,7 @@ pub(super) static KEYS: [Key; 24] = [
         name: "privacy.prompt_hash",
         purpose: "what becomes of a prompt that is given to be hashed; sha256-12 lets short prompts be guessed",
         takes: "none, keyed or sha256-12",
-        default: "keyed",
+        default: "keyed; sha256-12 under compat",
         is_secret: false,
         apply: |settings, raw, _| {
             let words = [
@@ -233,6 +255,22 @@ pub(super) static KEYS: [Key; 24] = [
             };
             word.to_owned()
         },
+    },
+    Key {
+        name: "privacy.errors",
+        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/concepts/errors.md",
+        takes: "class or scrubbed",
+        default: "class; scrubbed under compat",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words: Vec<_> = ErrorPolicy::ALL
+                .iter()
+                .map(|policy| (policy.as_str(), *policy))
+                .collect();
+            settings.privacy.errors = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| settings.privacy.errors.as_str().to_owned(),
     },
     Key {
         name: "privacy.meta.allow",
@@ -359,7 +397,7 @@ pub(super) static KEYS: [Key; 24] = [
         name: "prices.book",
         purpose: "the price book of a new store; a store keeps its own",
         takes: "market, legacy, or the path of a book",
-        default: "market; legacy where store.layout is ai_calls",
+        default: "market; legacy under compat and where store.layout is ai_calls",
         is_secret: false,
         apply: |settings, raw, base| {
             let text = value::text(raw)?;
@@ -378,6 +416,28 @@ pub(super) static KEYS: [Key; 24] = [
             Ok(())
         },
         shown: |settings| settings.prices.book.clone(),
+    },
+    Key {
+        name: "log.style",
+        purpose: "whose names and prefixes log lines have: callmeter's own, or those of the module that it replaces",
+        takes: "callmeter or ai_call_logger",
+        default: "callmeter; ai_call_logger under compat",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("callmeter", LogStyle::Callmeter),
+                ("ai_call_logger", LogStyle::AiCallLogger),
+            ];
+            settings.log.style = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.log.style {
+                LogStyle::Callmeter => "callmeter",
+                LogStyle::AiCallLogger => "ai_call_logger",
+            };
+            word.to_owned()
+        },
     },
     Key {
         name: "registry.callers",

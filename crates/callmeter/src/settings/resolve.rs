@@ -12,11 +12,19 @@ use super::error::{SettingsError, SettingsErrors};
 use super::file;
 use super::keys::{self, KEYS, PROVIDERS};
 use super::value::{self, Expected, Raw};
-use super::{Settings, StoreLayout, platform};
+use super::{Compat, Settings, StoreLayout, platform};
 
 const PREFIX: &str = "CALLMETER_";
 const FILE_SUFFIX: &str = "_FILE";
 const BOOK: &str = "prices.book";
+const LAYOUT: &str = "store.layout";
+/// What the setting `compat` stands for, besides the table's shape.
+const COMPAT_DEFAULTS: [(&str, &str); 4] = [
+    ("privacy.prompt_hash", "sha256-12"),
+    ("privacy.errors", "scrubbed"),
+    (BOOK, "legacy"),
+    ("log.style", "ai_call_logger"),
+];
 /// The fewest bytes of a key that cannot be guessed.
 const SHORTEST_KEY: usize = 16;
 
@@ -25,6 +33,9 @@ const SHORTEST_KEY: usize = 16;
 pub struct Sources {
     /// Values of flags: the setting's name, the value, the flag.
     pub flags: Vec<(&'static str, String, &'static str)>,
+    /// What the host's own situation suggests, where nothing else says: the setting's name, the value, and
+    /// where it was found.
+    pub suggested: Vec<(&'static str, String, &'static str)>,
     /// The environment.
     pub environment: BTreeMap<String, OsString>,
     /// The configuration file that a flag names.
@@ -94,7 +105,15 @@ impl Settings {
     /// default. For hosts, which must go on, and for `callmeter doctor`.
     pub fn resolve_what_can_be(sources: &Sources) -> (Resolved, Option<SettingsErrors>) {
         let mut errors = Vec::new();
-        let mut given = Vec::new();
+        let suggested = sources.suggested.iter();
+        let mut given: Vec<Given> = suggested
+            .map(|(name, value, place)| Given {
+                name: (*name).to_owned(),
+                raw: Raw::Text(value.clone()),
+                origin: (*place).to_owned(),
+                base: sources.directory.clone(),
+            })
+            .collect();
         if let Some(path) = config_file(sources) {
             let base = path.parent().unwrap_or(&sources.directory);
             match file::entries(&path) {
@@ -129,6 +148,9 @@ impl Settings {
                 Err(error) => errors.push(error),
             }
         }
+        if settings.compat == Compat::AiCallLogger {
+            follow_the_replaced_module(&mut settings, &mut origins);
+        }
         // Rows of that table have that book's figures, until somebody chooses others.
         if settings.store.layout == StoreLayout::AiCalls && !origins.contains_key(BOOK) {
             "legacy".clone_into(&mut settings.prices.book);
@@ -141,6 +163,27 @@ impl Settings {
         let origins = shown(&settings, &origins);
         let errors = (!errors.is_empty()).then_some(SettingsErrors(errors));
         (Resolved { settings, origins }, errors)
+    }
+}
+
+/// What `compat` stands for, where nobody said otherwise. The table's shape is one of PostgreSQL.
+fn follow_the_replaced_module(settings: &mut Settings, origins: &mut BTreeMap<String, String>) {
+    let url = settings.store.url.as_ref();
+    let is_server = url.is_some_and(|url| url.path().is_none());
+    let layout = is_server.then_some((LAYOUT, StoreLayout::AiCalls.as_str()));
+    for (name, value) in COMPAT_DEFAULTS.into_iter().chain(layout) {
+        if origins.contains_key(name) {
+            continue;
+        }
+        let given = Given {
+            name: name.to_owned(),
+            raw: Raw::Text(value.to_owned()),
+            origin: "default of compat".to_owned(),
+            base: PathBuf::new(),
+        };
+        if take(settings, &given).is_ok() {
+            origins.insert(given.name, given.origin);
+        }
     }
 }
 

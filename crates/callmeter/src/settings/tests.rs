@@ -391,3 +391,82 @@ fn the_layout_of_the_replaced_module_brings_its_book_unless_another_is_named() {
         Some("made_at")
     );
 }
+
+#[test]
+fn compat_chooses_the_habits_of_the_replaced_module_together_and_each_can_be_overridden() {
+    let place = Place::new();
+    let server = ("CALLMETER_STORE_URL", "postgres://shop@db/shop");
+    let compat = ("CALLMETER_COMPAT", "ai_call_logger");
+    let resolved = Settings::resolve(&place.sources(&[server, compat])).unwrap();
+    for (key, expected) in [
+        ("compat", "ai_call_logger from CALLMETER_COMPAT"),
+        ("store.layout", "ai_calls from default of compat"),
+        ("privacy.prompt_hash", "sha256-12 from default of compat"),
+        ("privacy.errors", "scrubbed from default of compat"),
+        ("prices.book", "legacy from default of compat"),
+        ("log.style", "ai_call_logger from default of compat"),
+    ] {
+        assert_eq!(origin(&resolved, key), expected, "{key}");
+    }
+
+    place.write(
+        "repository/service/callmeter.toml",
+        "compat = \"ai_call_logger\"\n[store]\nlayout = \"full\"\n[privacy]\nprompt_hash = \"none\"\n\
+         errors = \"class\"\n[prices]\nbook = \"market\"\n[log]\nstyle = \"callmeter\"\n",
+    );
+    let settings = Settings::resolve(&place.sources(&[server]))
+        .unwrap()
+        .settings;
+    assert_eq!(settings.compat, Compat::AiCallLogger);
+    assert_eq!(settings.store.layout, StoreLayout::Full);
+    assert_eq!(settings.privacy.prompt_hash, PromptHash::None);
+    assert_eq!(settings.privacy.errors, ErrorPolicy::Class);
+    assert_eq!(settings.prices.book, "market");
+    assert_eq!(settings.log.style, LogStyle::Callmeter);
+}
+
+#[test]
+fn compat_leaves_the_embedded_store_its_own_tables() {
+    let place = Place::new();
+    let resolved =
+        Settings::resolve(&place.sources(&[("CALLMETER_COMPAT", "ai_call_logger")])).unwrap();
+    assert_eq!(origin(&resolved, "store.layout"), "full from default");
+    assert_eq!(
+        origin(&resolved, "prices.book"),
+        "legacy from default of compat"
+    );
+}
+
+#[test]
+fn what_the_host_suggests_stands_where_nothing_else_says() {
+    let place = Place::new();
+    let mut sources = place.sources(&[]);
+    sources.suggested = vec![
+        (
+            "compat",
+            "ai_call_logger".to_owned(),
+            "import callmeter.compat",
+        ),
+        (
+            "store.url",
+            "postgres://shop@db/shop".to_owned(),
+            "database.manager",
+        ),
+    ];
+    let resolved = Settings::resolve(&sources).unwrap();
+    assert_eq!(
+        origin(&resolved, "compat"),
+        "ai_call_logger from import callmeter.compat"
+    );
+    assert!(origin(&resolved, "store.url").ends_with(" from database.manager"));
+    assert_eq!(
+        origin(&resolved, "store.layout"),
+        "ai_calls from default of compat"
+    );
+    sources
+        .environment
+        .insert("CALLMETER_COMPAT".to_owned(), "off".into());
+    let resolved = Settings::resolve(&sources).unwrap();
+    assert_eq!(origin(&resolved, "compat"), "off from CALLMETER_COMPAT");
+    assert_eq!(origin(&resolved, "privacy.errors"), "class from default");
+}

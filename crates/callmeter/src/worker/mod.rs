@@ -22,7 +22,9 @@ use self::spooling::Spooling;
 use crate::control::{Control, Parking, State};
 use crate::crew::{Hand, Step};
 use crate::keeper::Keeper;
+use crate::logging::killed::KilledLines;
 use crate::recorder::Recorder;
+use crate::settings::LogStyle;
 use crate::spool::Disk;
 
 const BATCH: usize = 1_000;
@@ -44,6 +46,9 @@ pub(crate) struct Worker {
     full_seen: u64,
     last_full: Option<u64>,
     keeper: Keeper,
+    killed: KilledLines,
+    /// Whether the store is degraded, as the home's mark says; looked at once a second.
+    is_marked: bool,
 }
 
 impl std::fmt::Debug for Worker {
@@ -76,6 +81,8 @@ impl Worker {
             full_seen: 0,
             last_full: None,
             keeper: Keeper::default(),
+            killed: KilledLines::default(),
+            is_marked: false,
         };
         worker.tell_buffers();
         worker
@@ -134,8 +141,17 @@ impl Worker {
         // Only now: a kill in between leaves calls in both places, and the adopter knows them by their ids.
         self.drainers.iter_mut().for_each(Drainer::committed);
         let count = self.held.len();
+        self.tell_of_calls();
         self.held.clear();
         count
+    }
+
+    /// In the style of the replaced module a call has a line of its own while the store is degraded.
+    fn tell_of_calls(&mut self) {
+        let is_legacy = self.recorder.plan.log == LogStyle::AiCallLogger;
+        if is_legacy && self.control.is_degraded(self.is_marked) {
+            self.killed.write(&self.held, self.timer.monotonic_ns());
+        }
     }
 
     fn publish(&self, flush_asked: u64) {

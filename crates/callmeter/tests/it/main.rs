@@ -11,6 +11,7 @@ mod bad_input;
 mod bounds;
 mod conservation;
 mod contract;
+mod errors;
 mod faults;
 mod flight;
 mod format;

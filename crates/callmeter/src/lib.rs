@@ -40,9 +40,12 @@
 pub mod __private;
 mod adoption;
 mod backoff;
+#[doc(hidden)]
+pub mod binding;
 mod builder;
 mod card;
 mod control;
+mod crew;
 mod figures;
 mod global;
 mod guard;
@@ -117,6 +120,8 @@ struct Refused;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
+use crate::site::Place;
+
 pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
     ScrubbedError, TokenCount, UnknownCaller, Usage,
@@ -172,7 +177,7 @@ pub fn call(
         return CallGuard::off();
     }
     let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-    CallGuard::open(current, names, Location::caller())
+    CallGuard::open(current, names, Place::Rust(Location::caller()))
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while

@@ -18,28 +18,39 @@ def refused(work):
 
 
 def work():
-    said = [
-        sales.sales_copy("Winterjacke", request_id="copy-1"),
-        sales.sales_copy("Mütze", Hosts(down=["gcp_a"]), request_id="copy-2"),
-        sales.sales_copy("Winterjacke", Hosts(down=["gcp_a", "gcp_b"]), request_id="copy-3"),
-        refused(lambda: sales.sales_copy("Schal", Hosts(down=["gcp_a", "gcp_b", "small"]), request_id="copy-4")),
-        sales.analyse("how was July?", request_id="analysis-1"),
-        sales.analyse("too much", request_id="analysis-2"),
-        sales.analyse("garbage", request_id="analysis-3"),
-        sales.check_price(42, model="gemini-2.5-pro")["text"],
-        sales.check_price(43)["text"],
-        support.answer("where is my parcel?", request_id="support-1"),
-        support.answer("where is my parcel?", request_id="support-2"),
-        refused(lambda: support.answer("garbage", request_id="support-3")),
+    hosts = [Hosts(down=["gcp_a", "gcp_b", "small"][:count]) for count in range(4)]
+    steps = [
+        lambda: sales.sales_copy("Winterjacke", hosts[0], request_id="copy-1"),
+        lambda: sales.sales_copy("Mütze", hosts[1], request_id="copy-2"),
+        lambda: sales.sales_copy("Winterjacke", hosts[2], request_id="copy-3"),
+        lambda: refused(lambda: sales.sales_copy("Schal", hosts[3], request_id="copy-4")),
+        lambda: sales.analyse("how was July?", request_id="analysis-1"),
+        lambda: sales.analyse("too much", request_id="analysis-2"),
+        lambda: sales.analyse("garbage", request_id="analysis-3"),
+        lambda: sales.check_price(42, model="gemini-2.5-pro")["text"],
+        lambda: sales.check_price(43)["text"],
+        lambda: support.answer("where is my parcel?", request_id="support-1"),
+        lambda: support.answer("where is my parcel?", request_id="support-2"),
+        lambda: refused(lambda: support.answer("garbage", request_id="support-3")),
     ]
+    said = []
+    for step in steps:
+        said.append(step())
+        # One at a time: SQLite refuses a second writer, and the old logger loses the row then.
+        wait_for_threads()
     return said
+
+
+def wait_for_threads():
+    """Waits for the threads that the old logger writes in."""
+    for thread in threading.enumerate():
+        if thread.name == "ai-call-write":
+            thread.join()
 
 
 def write_to_the_end():
     """Waits for what the logger has still to write."""
-    for thread in threading.enumerate():
-        if thread.name == "ai-call-write":
-            thread.join()
+    wait_for_threads()
     if "callmeter" in sys.modules:
         assert sys.modules["callmeter"].flush(30)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -176,13 +177,11 @@ def test_the_table_on_postgresql_goes_on_and_its_reports_answer_as_before(
 
     getattr(new, way)()
     new.host.environment["CALLMETER_STORE_URL"] = shared.replace("+psycopg", "")
-    new.host.environment["CALLMETER_STORE__LAYOUT"] = "ai_calls"
+    new.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
     new.host.command("migrate")
     if way == "keep_two_lines":
-        # The application's own ``database.manager`` names the store.
-        del new.host.environment["CALLMETER_STORE_URL"], new.host.environment["CALLMETER_STORE__LAYOUT"]
-    else:
-        new.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
+        # The application's own ``database.manager`` names the store, and with it chooses compat.
+        del new.host.environment["CALLMETER_STORE_URL"], new.host.environment["CALLMETER_COMPAT"]
     answered = new.day(shared)
     assert answered["said"] == said["said"]
 
@@ -195,3 +194,28 @@ def test_the_table_on_postgresql_goes_on_and_its_reports_answer_as_before(
     again = old.day(alone)["reports"]
     for name, rows in answered["reports"].items():
         assert rows == again[name], name
+
+
+def test_the_questions_of_the_guide_answer(host: Host) -> None:
+    guide = APP.parents[3] / "docs/guides/switching.md"
+    questions = re.findall(r"^```sql\n(.*?)^```$", guide.read_text(), flags=re.M | re.S)
+    assert len(questions) == 3
+    host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
+    answered = host.run(
+        """
+        import contextlib, json, sys
+        import callmeter
+        for error in (TimeoutError(), ConnectionError("[Errno 111] Connection refused"), RuntimeError("429 Too Many Requests")):
+            with contextlib.suppress(Exception), callmeter.log_ai_call("c", "openai", "m"):
+                raise error
+        with callmeter.log_ai_call("c", "openai", "m"):
+            pass
+        assert callmeter.flush(60)
+        print(json.dumps([callmeter.query(question) for question in sys.argv[1:]]))
+        """,
+        *questions,
+    )
+    by_kind, limited, unreachable = json.loads(answered.stdout)
+    assert {row["error_kind"]: row["calls"] for row in by_kind} == {"timeout": 1, "network": 1, "rate_limit": 1}
+    assert limited == [{"provider": "openai", "model": "m", "limited": 1}]
+    assert unreachable == [{"caller": "c", "unreachable": 2, "calls": 4}]

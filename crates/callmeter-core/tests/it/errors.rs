@@ -16,6 +16,8 @@ const PAGE: &str = concat!(
     "/../../docs/reference/errors.md"
 );
 
+const GUIDE: &str = include_str!("../../../../docs/guides/switching.md");
+
 const HEAD: &str = "# What is stored of an error
 
 This page is generated from real errors: `CALLMETER_BLESS=1 cargo test -p callmeter-core errors` writes it anew. Where a message held a prompt, a
@@ -160,4 +162,19 @@ fn every_real_error_is_known_by_its_message() {
         .map(|case| format!("{}: {}", text(case, "class"), text(case, "message")))
         .collect();
     assert_eq!(unknown, Vec::<String>::new());
+}
+
+#[test]
+fn the_texts_of_the_guide_on_switching_come_out_as_it_says() {
+    let (_, section) = GUIDE.split_once("## Error texts").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let pairs: Vec<(&str, &str)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `"))
+        .collect();
+    assert_eq!(pairs.len(), 10);
+    for (before, now) in pairs {
+        let error = ScrubbedError::of(None, before);
+        assert_eq!(error.text(ErrorPolicy::Scrubbed), Some(now), "{before}");
+    }
 }

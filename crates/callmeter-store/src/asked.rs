@@ -75,7 +75,6 @@ pub(crate) fn ask_sqlite(
     ))?;
     let names: Vec<String> = statement
         .column_names()
-        .into_iter()
         .map(|name| serde_json::Value::from(name).to_string())
         .collect();
     let mut rows = statement.query([])?;

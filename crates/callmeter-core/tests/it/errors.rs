@@ -170,7 +170,11 @@ fn the_texts_of_the_guide_on_switching_come_out_as_it_says() {
     let (section, _) = section.split_once("\n## ").unwrap();
     let pairs: Vec<(&str, &str)> = section
         .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `"))
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .strip_suffix("` |")?
+                .split_once("` | `")
+        })
         .collect();
     assert_eq!(pairs.len(), 10);
     for (before, now) in pairs {

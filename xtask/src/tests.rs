@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::fuzz;
 use crate::parts;
+use crate::python;
 use crate::shell;
 use crate::simulate;
 use crate::totals::Totals;
@@ -34,6 +35,13 @@ const AREAS: &[Area] = &[
         is_long: false,
         needs_parts: true,
         command: rust,
+        count: Totals::of_rust,
+    },
+    Area {
+        name: "python",
+        is_long: false,
+        needs_parts: true,
+        command: python::tests,
         count: Totals::of_rust,
     },
     Area {
@@ -356,7 +364,7 @@ mod unit {
         assert_eq!(
             error.as_deref(),
             Some(
-                "there is no area 'nowhere'; there are: rust, loom, simulate, sanitiser, differential, fuzz"
+                "there is no area 'nowhere'; there are: rust, python, loom, simulate, sanitiser, differential, fuzz"
             )
         );
     }

@@ -30,7 +30,8 @@ use self::spools::LOOK_FOR_THE_DEAD_EVERY;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
 use crate::budget::BudgetWatch;
-use crate::control::Control;
+use crate::control::{Control, Parking, State};
+use crate::crew::{Hand, Step};
 use crate::spool::{Disk, Hold};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -144,19 +145,6 @@ impl Shipper {
     pub(crate) fn watching(mut self, watch: Option<BudgetWatch>) -> Self {
         self.watch = watch;
         self
-    }
-
-    /// One round in a thread of its own; says whether it was the last.
-    pub(crate) fn step(&mut self) -> bool {
-        let pause = self.tick();
-        let seen = self.control.snapshot();
-        if seen.stop_shipper {
-            return true;
-        }
-        self.control.wait_until(pause, |state| {
-            state.stop_shipper || state.flush_spooled > seen.flush_spooled
-        });
-        false
     }
 
     /// Does what there is to do; says how long to wait before the next time.
@@ -331,6 +319,32 @@ impl Shipper {
     fn tell_error(&self, message: &str) {
         self.control
             .update(|state| state.last_error = Some(message.to_owned()));
+    }
+}
+
+impl Hand for Shipper {
+    const NAME: &'static str = "callmeter-ship";
+
+    fn step(&mut self) -> Step {
+        let pause = self.tick();
+        let seen = self.control.snapshot();
+        if seen.stop_shipper {
+            return Step::Last;
+        }
+        if seen.shipper_parking == Parking::Asked {
+            self.lay_down_office();
+            return Step::AtRest;
+        }
+        self.control.wait_until(pause, |state| {
+            state.stop_shipper
+                || state.flush_spooled > seen.flush_spooled
+                || state.shipper_parking != seen.shipper_parking
+        });
+        Step::Again
+    }
+
+    fn parking(state: &mut State) -> &mut Parking {
+        &mut state.shipper_parking
     }
 }
 

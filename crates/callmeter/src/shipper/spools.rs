@@ -33,6 +33,14 @@ impl Shipper {
         self.office.is_some()
     }
 
+    /// Lets another process of the home ship: this one rests.
+    pub(super) fn lay_down_office(&mut self) {
+        self.office = None;
+        self.spools.clear();
+        self.lanes.clear();
+        self.control.update(|state| state.is_shipping = false);
+    }
+
     /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.
     /// Without the office only this process's spools in memory are its own.
     pub(super) fn look_at_spools(&mut self, is_elected: bool, now: u64) -> Result<(), SpoolError> {

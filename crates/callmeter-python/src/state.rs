@@ -1,0 +1,818 @@
+//! One call as the host sees it: its own context manager, with the attributes and methods of the module that
+//! callmeter replaces.
+//!
+//! ```text
+//! log_ai_call(…) ── enter ──▶ in flight ── attributes, setters ──▶ exit ──▶ one row
+//! ```
+//! What the host says is kept in Python's objects, which it sees again as it gave them, and told to the guard of
+//! the SDK at the end: an attribute that was assigned counts as much as a setter. Whatever it is given, a setter
+//! raises nothing, and recording loses no row to it. No Python code runs while a state is borrowed.
+
+use std::time::{Duration, Instant};
+
+use callmeter::CallGuard;
+use callmeter::binding::{self, CallSite, OpenedCall};
+use callmeter_core::TokenCount;
+use pyo3::exceptions::PyStopIteration;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyString, PyType};
+
+use crate::classify::{Classified, classify};
+use crate::recorder::gate;
+use crate::site::{self, Site};
+use crate::text::{answered, count, cut, is_true, with_text};
+use crate::{hooks, meta, switch};
+
+/// The longest texts that a state keeps, in characters.
+const PROVIDER: usize = 32;
+const MODEL: usize = 128;
+const FALLBACK: usize = 64;
+const STATUS: usize = 16;
+const ERROR: usize = 2_000;
+const EXCEPTION: usize = 1_500;
+
+/// What is known of one call.
+#[pyclass(module = "callmeter", subclass, weakref)]
+pub(crate) struct CallState {
+    caller: Py<PyAny>,
+    provider: Py<PyAny>,
+    model: Py<PyAny>,
+    request_id: Option<Py<PyAny>>,
+    input: Tokens,
+    output: Tokens,
+    status: Option<Py<PyAny>>,
+    fallback_to: Option<Py<PyAny>>,
+    error: Option<Py<PyAny>>,
+    cost_usd: Option<Py<PyAny>>,
+    meta: Option<Py<PyDict>>,
+    cache_hit: Option<bool>,
+    rag_hit: Option<bool>,
+    /// Whether provider and model are others than when the call was opened.
+    is_provider_new: bool,
+    is_model_new: bool,
+    duration: Lasted,
+    ttft_us: Option<u64>,
+    /// Of a stream: whether it came to its end.
+    stream_complete: Option<bool>,
+    site: Option<&'static CallSite>,
+    in_flight: Option<OpenedCall>,
+    /// How often it was entered and not left yet.
+    depth: u32,
+    /// Whether `callmeter.compat` sees to it: somebody patched that module.
+    is_by_compat: bool,
+    /// Whether `error` is what an exception said, not the host.
+    is_error_of_exception: bool,
+}
+
+/// Tokens as the host sees them, and as the row counts them.
+enum Tokens {
+    /// Nobody said anything: 0 to the host, unknown to the row.
+    Unsaid,
+    Said {
+        seen: Py<PyAny>,
+        recorded: TokenCount,
+    },
+    /// An attribute that was assigned: looked at when the call ends.
+    Assigned(Py<PyAny>),
+}
+
+/// How long the call was.
+enum Lasted {
+    NotYet,
+    Since(Instant),
+    Microseconds(u64),
+    Assigned(Py<PyAny>),
+}
+
+/// Opens the state of one call; `with` records it.
+#[pyfunction]
+#[pyo3(signature = (caller, provider, model, request_id=None, meta=None))]
+pub(crate) fn log_ai_call<'py>(
+    py: Python<'py>,
+    caller: Py<PyAny>,
+    provider: Py<PyAny>,
+    model: Py<PyAny>,
+    request_id: Option<Py<PyAny>>,
+    meta: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if hooks::is_patched() {
+        let names = (&caller, &provider, &model, &request_id, meta);
+        if let Some(state) = hooks::call_compat(py, "_make_state", names) {
+            return Ok(state);
+        }
+    }
+    let state = CallState::make(caller, provider, model, request_id, meta);
+    Ok(Bound::new(py, state)?.into_any())
+}
+
+/// Records a state that was filled by hand as a call that ends now.
+#[pyfunction]
+pub(crate) fn record(state: &Bound<'_, CallState>) -> bool {
+    let py = state.py();
+    if !gate::is_ready_or_made_so(py) || !switch::is_on(py) {
+        return false;
+    }
+    let ago = state.borrow().duration.known_us(py).unwrap_or(0);
+    let Some(call) = CallState::open(state, None, Duration::from_micros(ago)) else {
+        return false;
+    };
+    let mut guard = call.into_guard();
+    Told::of(state).tell(py, &mut guard);
+    guard.finish_lasting(ago).is_some()
+}
+
+impl CallState {
+    fn make(
+        caller: Py<PyAny>,
+        provider: Py<PyAny>,
+        model: Py<PyAny>,
+        request_id: Option<Py<PyAny>>,
+        meta: Option<&Bound<'_, PyAny>>,
+    ) -> Self {
+        Self {
+            caller,
+            provider,
+            model,
+            request_id,
+            input: Tokens::Unsaid,
+            output: Tokens::Unsaid,
+            status: None,
+            fallback_to: None,
+            error: None,
+            cost_usd: None,
+            meta: meta.and_then(meta::copied).map(Bound::unbind),
+            cache_hit: None,
+            rag_hit: None,
+            is_provider_new: false,
+            is_model_new: false,
+            duration: Lasted::NotYet,
+            ttft_us: None,
+            stream_complete: None,
+            site: None,
+            in_flight: None,
+            depth: 0,
+            is_by_compat: false,
+            is_error_of_exception: false,
+        }
+    }
+
+    /// Takes a slot for the call; `None` while nothing is recorded.
+    #[inline]
+    fn open(
+        slf: &Bound<'_, Self>,
+        site: Option<&'static CallSite>,
+        ago: Duration,
+    ) -> Option<OpenedCall> {
+        let py = slf.py();
+        let (caller, provider, model) = {
+            let state = slf.borrow();
+            let names = (&state.caller, &state.provider, &state.model);
+            (
+                names.0.clone_ref(py),
+                names.1.clone_ref(py),
+                names.2.clone_ref(py),
+            )
+        };
+        with_name(caller.bind(py), |caller| {
+            with_name(provider.bind(py), |provider| {
+                with_name(model.bind(py), |model| {
+                    binding::open(caller, provider, model, site, ago)
+                })
+            })
+        })
+    }
+
+    /// Begins the call. `benches/` watches it.
+    fn enter(slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        {
+            let mut state = slf.borrow_mut();
+            state.depth = state.depth.saturating_add(1);
+            if state.depth > 1 {
+                return;
+            }
+        }
+        let is_by_compat = hooks::is_patched();
+        hooks::consult_registry(slf);
+        let is_on =
+            !is_by_compat && switch::is_on(py) && gate::is_ready_or_made_so(py) && binding::is_on();
+        let call = if is_on {
+            let site = slf.borrow().site.or_else(|| site::of_caller(py));
+            Self::open(slf, site, Duration::ZERO)
+        } else {
+            None
+        };
+        let mut state = slf.borrow_mut();
+        if call.is_none() {
+            state.duration = Lasted::Since(Instant::now());
+        }
+        state.in_flight = call;
+        state.is_by_compat = is_by_compat;
+        (state.is_provider_new, state.is_model_new) = (false, false);
+    }
+
+    /// Ends the call. `benches/` watches it.
+    fn leave(slf: &Bound<'_, Self>, kind: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        let call = {
+            let mut state = slf.borrow_mut();
+            state.depth = state.depth.saturating_sub(1);
+            if state.depth > 0 {
+                return;
+            }
+            state.in_flight.take()
+        };
+        let failure = kind
+            .cast::<PyType>()
+            .ok()
+            .map(|kind| classify(kind, exception));
+        if let Some(failure) = &failure {
+            Self::note_failure(slf, failure);
+        }
+        if hooks::is_costed() {
+            hooks::call_compat(py, "_put_cost", (slf,));
+        }
+        let lasted = match call {
+            Some(call) => {
+                gate::make_ready(py);
+                let mut guard = call.into_guard();
+                Told::of(slf).tell(py, &mut guard);
+                match failure {
+                    Some(failure) => {
+                        guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
+                    }
+                    None => guard.finish_timed(),
+                }
+            }
+            None => None,
+        };
+        let mut state = slf.borrow_mut();
+        state.duration = match (lasted, &state.duration) {
+            (Some(us), _) => Lasted::Microseconds(us),
+            (None, Lasted::Since(began)) => Lasted::Microseconds(micros(began.elapsed())),
+            (None, _) => Lasted::Microseconds(0),
+        };
+        if state.status.is_none() {
+            state.status = Some(intern!(py, "ok").clone().into_any().unbind());
+        }
+        let is_by_compat = std::mem::take(&mut state.is_by_compat);
+        drop(state);
+        if is_by_compat {
+            hooks::call_compat(py, "_finish", (slf,));
+        }
+    }
+
+    /// The attributes as an exception leaves them.
+    #[cold]
+    fn note_failure(slf: &Bound<'_, Self>, failure: &Classified) {
+        let py = slf.py();
+        let message: String = failure.text.chars().take(EXCEPTION).collect();
+        let text = format!("{}: {message}", failure.type_name);
+        let text = PyString::new(py, &text).into_any().unbind();
+        let status = if failure.is_cancelled {
+            intern!(py, "cancelled")
+        } else {
+            intern!(py, "error")
+        };
+        let mut state = slf.borrow_mut();
+        state.status = Some(status.clone().into_any().unbind());
+        if state.error.is_none() {
+            state.error = Some(text);
+            state.is_error_of_exception = true;
+        }
+    }
+}
+
+#[pymethods]
+impl CallState {
+    #[new]
+    #[pyo3(signature = (caller, provider, model, request_id=None, meta=None, *, site=None))]
+    fn new(
+        caller: Py<PyAny>,
+        provider: Py<PyAny>,
+        model: Py<PyAny>,
+        request_id: Option<Py<PyAny>>,
+        meta: Option<&Bound<'_, PyAny>>,
+        site: Option<&Bound<'_, Site>>,
+    ) -> Self {
+        let mut state = Self::make(caller, provider, model, request_id, meta);
+        state.site = site.and_then(|site| site.get().0);
+        state
+    }
+
+    fn __enter__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+        Self::enter(&slf);
+        slf
+    }
+
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        exception: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> bool {
+        Self::leave(slf, kind, exception);
+        false
+    }
+
+    fn __aenter__(slf: Bound<'_, Self>) -> Ready {
+        Self::enter(&slf);
+        Ready(Some(slf.into_any().unbind()))
+    }
+
+    fn __aexit__(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        exception: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> Ready {
+        Self::leave(slf, kind, exception);
+        Ready(None)
+    }
+
+    /// As a decorator: each call of the function is recorded.
+    fn __call__<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let decorate = slf.py().import("callmeter._decorate")?;
+        decorate.call_method1("decorated_by_state", (slf, function))
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        let (caller, status) = {
+            let state = slf.borrow();
+            let status = state
+                .status
+                .as_ref()
+                .map(|status| status.clone_ref(slf.py()));
+            (state.caller.clone_ref(slf.py()), status)
+        };
+        let caller = with_text(caller.bind(slf.py()), str::to_owned);
+        let status = status.map(|status| with_text(status.bind(slf.py()), str::to_owned));
+        let status = status.as_deref().unwrap_or("open");
+        format!("<CallState caller={caller:?} status={status:?}>")
+    }
+
+    #[pyo3(signature = (input=None, output=None))]
+    fn set_tokens(
+        slf: &Bound<'_, Self>,
+        input: Option<&Bound<'_, PyAny>>,
+        output: Option<&Bound<'_, PyAny>>,
+    ) {
+        let (input, output) = (Tokens::of(input), Tokens::of(output));
+        let mut state = slf.borrow_mut();
+        (state.input, state.output) = (input, output);
+    }
+
+    fn set_provider(slf: &Bound<'_, Self>, p: &Bound<'_, PyAny>) {
+        if let Some(provider) = cut(p, PROVIDER) {
+            let mut state = slf.borrow_mut();
+            state.provider = provider.into_any().unbind();
+            state.is_provider_new = true;
+        }
+    }
+
+    fn set_model(slf: &Bound<'_, Self>, m: &Bound<'_, PyAny>) {
+        if let Some(model) = cut(m, MODEL) {
+            let mut state = slf.borrow_mut();
+            state.model = model.into_any().unbind();
+            state.is_model_new = true;
+        }
+    }
+
+    #[pyo3(signature = (hit=None))]
+    fn set_cache_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
+        let hit = hit.is_none_or(is_true);
+        slf.borrow_mut().cache_hit = Some(hit);
+    }
+
+    #[pyo3(signature = (hit=None))]
+    fn set_rag_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
+        let hit = hit.is_none_or(is_true);
+        slf.borrow_mut().rag_hit = Some(hit);
+    }
+
+    fn fallback_to_caller(slf: &Bound<'_, Self>, target: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        let target = cut(target, FALLBACK).unwrap_or_else(|| PyString::new(py, ""));
+        let mut state = slf.borrow_mut();
+        state.fallback_to = Some(target.into_any().unbind());
+        state.status = Some(intern!(py, "fallback").clone().into_any().unbind());
+    }
+
+    fn fallback_to_target(slf: &Bound<'_, Self>, target: &Bound<'_, PyAny>) {
+        Self::fallback_to_caller(slf, target);
+    }
+
+    fn set_error(slf: &Bound<'_, Self>, msg: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        let text = cut(msg, ERROR).unwrap_or_else(|| PyString::new(py, ""));
+        let mut state = slf.borrow_mut();
+        state.error = Some(text.into_any().unbind());
+        state.is_error_of_exception = false;
+        state.status = Some(intern!(py, "error").clone().into_any().unbind());
+    }
+
+    fn set_status(slf: &Bound<'_, Self>, s: &Bound<'_, PyAny>) {
+        if let Some(status) = cut(s, STATUS) {
+            slf.borrow_mut().status = Some(status.into_any().unbind());
+        }
+    }
+
+    fn set_prompt_hash(slf: &Bound<'_, Self>, prompt: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        if !is_true(prompt) {
+            return;
+        }
+        let hash = with_text(prompt, crate::recorder::prompt_hash);
+        if let Some(hash) = hash {
+            let meta = Self::meta_of(slf);
+            let _ = answered(py, meta.set_item(intern!(py, "prompt_hash"), hash));
+        }
+    }
+
+    fn add_meta(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) {
+        if is_true(key) {
+            let _ = answered(slf.py(), Self::meta_of(slf).set_item(key, value));
+        }
+    }
+
+    /// The first part of the answer has come: takes the time.
+    fn first_token(slf: &Bound<'_, Self>) {
+        let mut state = slf.borrow_mut();
+        if state.ttft_us.is_none() {
+            state.ttft_us = state.in_flight.as_ref().map(OpenedCall::elapsed_us);
+        }
+    }
+
+    /// Whether a stream came to its end.
+    fn set_stream_complete(slf: &Bound<'_, Self>, complete: bool) {
+        slf.borrow_mut().stream_complete = Some(complete);
+    }
+
+    /// A call with the same names and meta that has not begun.
+    fn fresh<'py>(
+        slf: &Bound<'py, Self>,
+        site: Option<&Bound<'py, Site>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let state = {
+            let state = slf.borrow();
+            let names = (&state.caller, &state.provider, &state.model);
+            let request_id = state.request_id.as_ref().map(|id| id.clone_ref(py));
+            let meta = state.meta.as_ref().map(|meta| meta.bind(py).clone());
+            let mut fresh = Self::make(
+                names.0.clone_ref(py),
+                names.1.clone_ref(py),
+                names.2.clone_ref(py),
+                request_id,
+                meta.as_ref().map(|meta| meta.as_any()),
+            );
+            fresh.site = site.map_or(state.site, |site| site.get().0);
+            fresh
+        };
+        Bound::new(py, state)
+    }
+
+    /// The id of the row, while the call is open and recorded.
+    #[getter]
+    fn call_id(slf: &Bound<'_, Self>) -> Option<String> {
+        let state = slf.borrow();
+        state.in_flight.as_ref()?.id().map(|id| id.to_string())
+    }
+
+    #[getter]
+    fn caller(&self, py: Python<'_>) -> Py<PyAny> {
+        self.caller.clone_ref(py)
+    }
+    #[setter(caller)]
+    fn assign_caller(&mut self, value: Py<PyAny>) {
+        self.caller = value;
+    }
+    #[getter]
+    fn provider(&self, py: Python<'_>) -> Py<PyAny> {
+        self.provider.clone_ref(py)
+    }
+    #[setter(provider)]
+    fn assign_provider(&mut self, value: Py<PyAny>) {
+        self.provider = value;
+        self.is_provider_new = true;
+    }
+    #[getter]
+    fn model(&self, py: Python<'_>) -> Py<PyAny> {
+        self.model.clone_ref(py)
+    }
+    #[setter(model)]
+    fn assign_model(&mut self, value: Py<PyAny>) {
+        self.model = value;
+        self.is_model_new = true;
+    }
+    #[getter]
+    fn request_id(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.request_id.as_ref().map(|id| id.clone_ref(py))
+    }
+    #[setter(request_id)]
+    fn assign_request_id(&mut self, value: Option<Py<PyAny>>) {
+        self.request_id = value;
+    }
+    #[getter]
+    fn input_tokens(&self, py: Python<'_>) -> Py<PyAny> {
+        self.input.seen(py)
+    }
+    #[setter(input_tokens)]
+    fn assign_input_tokens(&mut self, value: Py<PyAny>) {
+        self.input = Tokens::Assigned(value);
+    }
+    #[getter]
+    fn output_tokens(&self, py: Python<'_>) -> Py<PyAny> {
+        self.output.seen(py)
+    }
+    #[setter(output_tokens)]
+    fn assign_output_tokens(&mut self, value: Py<PyAny>) {
+        self.output = Tokens::Assigned(value);
+    }
+    #[getter]
+    fn duration_ms(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.duration {
+            Lasted::NotYet | Lasted::Since(_) => None,
+            Lasted::Microseconds(us) => Some(PyInt::new(py, us / 1_000).into_any().unbind()),
+            Lasted::Assigned(value) => Some(value.clone_ref(py)),
+        }
+    }
+    #[setter(duration_ms)]
+    fn assign_duration_ms(&mut self, value: Option<Py<PyAny>>) {
+        self.duration = value.map_or(Lasted::NotYet, Lasted::Assigned);
+    }
+    #[getter]
+    fn status(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.status.as_ref().map(|status| status.clone_ref(py))
+    }
+    #[setter(status)]
+    fn assign_status(&mut self, value: Option<Py<PyAny>>) {
+        self.status = value;
+    }
+    #[getter]
+    fn fallback_to(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.fallback_to.as_ref().map(|to| to.clone_ref(py))
+    }
+    #[setter(fallback_to)]
+    fn assign_fallback_to(&mut self, value: Option<Py<PyAny>>) {
+        self.fallback_to = value;
+    }
+    #[getter]
+    fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.error.as_ref().map(|error| error.clone_ref(py))
+    }
+    #[setter(error)]
+    fn assign_error(&mut self, value: Option<Py<PyAny>>) {
+        self.error = value;
+        self.is_error_of_exception = false;
+    }
+    #[getter]
+    fn cost_usd(&self, py: Python<'_>) -> Py<PyAny> {
+        match &self.cost_usd {
+            Some(cost) => cost.clone_ref(py),
+            None => pyo3::types::PyFloat::new(py, 0.0).into_any().unbind(),
+        }
+    }
+    #[setter(cost_usd)]
+    fn assign_cost_usd(&mut self, value: Option<Py<PyAny>>) {
+        self.cost_usd = value;
+    }
+    #[getter]
+    fn cache_hit(&self) -> bool {
+        self.cache_hit.unwrap_or(false)
+    }
+    #[setter(cache_hit)]
+    fn assign_cache_hit(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) {
+        Self::set_cache_hit(slf, Some(value));
+    }
+    #[getter]
+    fn rag_hit(&self) -> bool {
+        self.rag_hit.unwrap_or(false)
+    }
+    #[setter(rag_hit)]
+    fn assign_rag_hit(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) {
+        Self::set_rag_hit(slf, Some(value));
+    }
+    #[getter]
+    fn meta<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyDict> {
+        Self::meta_of(slf)
+    }
+    #[setter(meta)]
+    fn assign_meta(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) {
+        let meta = match value.cast::<PyDict>() {
+            Ok(meta) => Some(meta.clone()),
+            Err(_) => meta::copied(value),
+        };
+        slf.borrow_mut().meta = meta.map(Bound::unbind);
+    }
+}
+
+impl CallState {
+    /// Who calls.
+    pub(crate) fn caller_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
+        slf.borrow().caller.bind(slf.py()).clone()
+    }
+
+    /// The state's meta, made when it is first asked for.
+    fn meta_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyDict> {
+        let py = slf.py();
+        let mut state = slf.borrow_mut();
+        let meta = state.meta.get_or_insert_with(|| PyDict::new(py).unbind());
+        meta.bind(py).clone()
+    }
+}
+
+impl Tokens {
+    fn of(value: Option<&Bound<'_, PyAny>>) -> Self {
+        value.map_or(Self::Unsaid, |value| {
+            let counted = count(value);
+            Self::Said {
+                seen: counted.seen.unbind(),
+                recorded: counted.recorded,
+            }
+        })
+    }
+
+    fn seen(&self, py: Python<'_>) -> Py<PyAny> {
+        match self {
+            Self::Unsaid => PyInt::new(py, 0).into_any().unbind(),
+            Self::Said { seen, .. } | Self::Assigned(seen) => seen.clone_ref(py),
+        }
+    }
+}
+
+impl Lasted {
+    fn known_us(&self, py: Python<'_>) -> Option<u64> {
+        match self {
+            Self::NotYet => None,
+            Self::Since(began) => Some(micros(began.elapsed())),
+            Self::Microseconds(us) => Some(*us),
+            Self::Assigned(ms) => {
+                let ms = count(ms.bind(py)).recorded.known()?;
+                Some(ms.saturating_mul(1_000))
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Gives `use_it` a name; one that is falsy is `unknown`.
+#[inline]
+fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
+    with_text(name, |text| match text {
+        "" | "None" => use_it("unknown"),
+        text => use_it(text),
+    })
+}
+
+/// What a guard is to be told, taken out of a state, so that it is not borrowed while Python code runs.
+struct Told<'py> {
+    provider: Option<Bound<'py, PyAny>>,
+    model: Option<Bound<'py, PyAny>>,
+    request_id: Option<Bound<'py, PyAny>>,
+    input: Figure<'py>,
+    output: Figure<'py>,
+    status: Option<Bound<'py, PyAny>>,
+    fallback_to: Option<Bound<'py, PyAny>>,
+    error: Option<Bound<'py, PyAny>>,
+    cost_usd: Option<Bound<'py, PyAny>>,
+    meta: Option<Bound<'py, PyDict>>,
+    cache_hit: Option<bool>,
+    rag_hit: Option<bool>,
+    ttft_us: Option<u64>,
+    stream_complete: Option<bool>,
+}
+
+enum Figure<'py> {
+    Known(TokenCount),
+    Of(Bound<'py, PyAny>),
+}
+
+impl<'py> Figure<'py> {
+    fn of(py: Python<'py>, tokens: &Tokens) -> Self {
+        match tokens {
+            Tokens::Unsaid => Self::Known(TokenCount::Absent),
+            Tokens::Said { recorded, .. } => Self::Known(*recorded),
+            Tokens::Assigned(value) => Self::Of(value.bind(py).clone()),
+        }
+    }
+
+    fn count(&self) -> TokenCount {
+        match self {
+            Self::Known(count) => *count,
+            Self::Of(value) => count(value).recorded,
+        }
+    }
+}
+
+impl<'py> Told<'py> {
+    #[inline]
+    fn of(slf: &Bound<'py, CallState>) -> Self {
+        let py = slf.py();
+        let state = slf.borrow();
+        let given = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.bind(py).clone());
+        Self {
+            provider: state
+                .is_provider_new
+                .then(|| state.provider.bind(py).clone()),
+            model: state.is_model_new.then(|| state.model.bind(py).clone()),
+            request_id: given(&state.request_id),
+            input: Figure::of(py, &state.input),
+            output: Figure::of(py, &state.output),
+            status: given(&state.status),
+            fallback_to: given(&state.fallback_to),
+            error: given(&state.error).filter(|_| !state.is_error_of_exception),
+            cost_usd: given(&state.cost_usd),
+            meta: state.meta.as_ref().map(|meta| meta.bind(py).clone()),
+            cache_hit: state.cache_hit,
+            rag_hit: state.rag_hit,
+            ttft_us: state.ttft_us,
+            stream_complete: state.stream_complete,
+        }
+    }
+
+    /// Tells the guard. An exception, if there was one, is told by its end.
+    fn tell(&self, py: Python<'py>, guard: &mut CallGuard) {
+        if let Some(provider) = &self.provider {
+            with_text(provider, |text| {
+                guard.provider(text);
+            });
+        }
+        if let Some(model) = &self.model {
+            with_text(model, |text| {
+                guard.model(text);
+            });
+        }
+        if let Some(request_id) = &self.request_id {
+            with_text(request_id, |text| {
+                guard.request_id(text);
+            });
+        }
+        let (input, output) = (self.input.count(), self.output.count());
+        if input != TokenCount::Absent || output != TokenCount::Absent {
+            guard.tokens(input, output);
+        }
+        if let Some(hit) = self.cache_hit {
+            guard.cache_hit(hit);
+        }
+        if let Some(hit) = self.rag_hit {
+            guard.rag_hit(hit);
+        }
+        if self.ttft_us.is_some() || self.stream_complete.is_some() {
+            guard.first_token_at(self.ttft_us);
+            guard.streaming(true);
+        }
+        if let Some(complete) = self.stream_complete {
+            guard.stream_complete(complete);
+        }
+        if let Some(error) = &self.error {
+            with_text(error, |text| {
+                guard.error(text);
+            });
+        }
+        if let Some(target) = &self.fallback_to {
+            with_text(target, |text| {
+                guard.fallback_to(text);
+            });
+        }
+        // After what implies one: the status stands as the host sees it.
+        if let Some(status) = &self.status {
+            with_text(status, |text| {
+                guard.status(text);
+            });
+        }
+        if let Some(cost) = &self.cost_usd {
+            meta::tell_cost(cost, guard);
+        }
+        if let Some(meta) = &self.meta {
+            meta::tell(py, meta, guard);
+        }
+    }
+}
+
+/// An awaitable that is ready.
+#[pyclass(module = "callmeter._native")]
+pub(crate) struct Ready(Option<Py<PyAny>>);
+
+#[pymethods]
+impl Ready {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let value = slf.borrow_mut().0.take();
+        Err(PyStopIteration::new_err((value,)))
+    }
+}

@@ -64,7 +64,7 @@ pub(crate) fn price_by_market(
     record: &CallRecord,
     kinds: &ProviderKinds,
 ) -> Priced {
-    if record.flags.contains(Flags::COUNTED_ELSEWHERE) {
+    if record.is_counted_elsewhere() {
         return Priced::unpriced(UnpricedReason::CountedElsewhere);
     }
     let mut priced = compute(entries, index, record, kinds);

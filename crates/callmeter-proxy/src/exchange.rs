@@ -16,6 +16,7 @@ use callmeter_wire::{Api, RequestFacts, RequestReader};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -197,7 +198,8 @@ impl Exchange<'_> {
                 .get(at.saturating_add(1))
                 .filter(|_| is_sendable_again);
             self.refuse_loop(upstream)?;
-            let (request, asks, facts) = self.request(upstream, &mut load)?;
+            let is_last = next.is_none();
+            let (request, asks, facts) = self.request(upstream, &mut load, is_last)?;
             let attempt = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
             if at == 0
                 && let Some(recorded) = &self.recorded
@@ -281,12 +283,21 @@ impl Exchange<'_> {
 
     /// The request for one upstream; whether it asks for usage; what is known of it there.
     fn request(
-        &self,
+        &mut self,
         upstream: &Upstream,
         load: &mut Load,
+        is_last: bool,
     ) -> Result<(Request<OutBody>, bool, RequestFacts), Refusal> {
         let facts = self.facts_at(upstream);
-        let mut headers = self.parts.headers.clone();
+        let (mut headers, extensions) = if is_last {
+            let parts = &mut self.parts;
+            (
+                std::mem::take(&mut parts.headers),
+                std::mem::take(&mut parts.extensions),
+            )
+        } else {
+            (self.parts.headers.clone(), self.parts.extensions.clone())
+        };
         let mut path = self.target.route.path_at(upstream, &self.target.rest);
         if let Some(model) = &upstream.model {
             path = with_model(&path, model);
@@ -344,8 +355,8 @@ impl Exchange<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        *request.extensions_mut() = self.parts.extensions.clone();
-        if self.pool != Pool::Framed {
+        *request.extensions_mut() = extensions;
+        if self.parts.version == Version::HTTP_11 {
             crate::interim::forward(&mut request, &self.client);
         }
         Ok((request, asks, facts))
@@ -376,6 +387,10 @@ impl Exchange<'_> {
         mut metered: Metered,
         asks: bool,
     ) -> Response<Answer> {
+        if parts.headers.contains_key(TRANSFER_ENCODING) {
+            // Of two framings the chunks count; the other must not reach a client that thinks otherwise.
+            hop::retain(&mut parts.headers, |name| *name != CONTENT_LENGTH);
+        }
         hop::strip(&mut parts.headers, Keep::Nothing);
         let header = |name| {
             parts

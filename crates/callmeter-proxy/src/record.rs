@@ -59,6 +59,8 @@ pub(crate) struct Try {
     has_ended: bool,
 }
 
+// A try is boxed whole.
+#[allow(clippy::large_enum_variant)]
 enum Guard {
     /// Not yet known to be a call.
     Later,

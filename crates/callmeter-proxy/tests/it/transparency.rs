@@ -292,3 +292,53 @@ async fn many_requests_share_connections_on_both_sides() {
     assert_eq!(rig.tally.figures().connections, 1);
     assert_eq!(rig.tally.figures().requests, 50);
 }
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let upstream =
+        Upstream::always(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    for path in ["/u/fake/x", "/u/fake/v1/chat/completions"] {
+        let mut wire = Wire::connect(rig.address).await;
+        wire.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")).await;
+        assert_eq!(
+            wire.until(b"\r\n\r\n").await.unwrap(),
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+        );
+        wire.send("{}").await;
+        assert_eq!(wire.response("POST").await.unwrap().text(), "ok");
+        assert_eq!(upstream.request().await.text(), "{}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_gets_no_interim_answer_and_a_body_that_ends_with_its_connection() {
+    let answer = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = Upstream::always(vec![send(answer)]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let answer = exchange(rig.address, "/u/fake", b"GET {path}/ HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer.interim.len(),
+            answer.text(),
+            answer.header("transfer-encoding")
+        ),
+        (0, "ok", None)
+    );
+}
+
+#[tokio::test]
+async fn of_two_framings_of_an_answer_the_chunks_count() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = Upstream::always(vec![send(answer)]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let answer = exchange(rig.address, "/u/fake", GET.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.text(), answer.header("content-length")),
+        ("ok", None)
+    );
+}

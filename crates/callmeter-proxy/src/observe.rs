@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use callmeter_core::{Billing, ErrorKind, Operation, Status, Usage};
+use callmeter_core::{Billing, ErrorKind, Operation, PicoUsd, Status, Usage};
 
 /// Is told of every call that ends, after its row is made.
 pub trait CallObserver: Send + Sync + 'static {
+    /// The answer to a call began: its client has seen nothing of it yet. Not told of a call that is only known by
+    /// its answer. Runs on the proxy's runtime and must not block.
+    fn answered(&self, route: &str, provider: &str) {
+        let _ = (route, provider);
+    }
+
     /// A call, one try of a chain, ended. Runs on the proxy's runtime and must not block.
     fn ended(&self, call: &EndedCall<'_>);
 }
@@ -36,6 +42,8 @@ pub struct EndedCall<'a> {
     pub http_status: Option<u16>,
     /// What it used.
     pub usage: &'a Usage,
+    /// What the provider says that it cost.
+    pub reported_cost: Option<PicoUsd>,
     /// From the opening of the try to its end.
     pub duration: Duration,
     /// To the first part of the answer itself.

@@ -199,6 +199,13 @@ impl Try {
     /// The answer's head.
     pub(crate) fn head(&mut self, status: u16, headers: &HeaderMap) {
         self.learn();
+        if let Some(observer) = &self.request.recording.observer
+            && !matches!(self.guard, Guard::Later)
+        {
+            let (route, provider) = (&self.request.route.name, &self.provider);
+            let tell = || observer.answered(route, provider);
+            let _ = catch_unwind(AssertUnwindSafe(tell));
+        }
         let is_wanted = match &self.guard {
             Guard::Later | Guard::Outer => true,
             Guard::Call(Some(guard)) if !guard.is_off() => true,
@@ -332,6 +339,7 @@ impl Try {
             error_kind,
             http_status: reading.http_status,
             usage: &reading.usage,
+            reported_cost: reading.reported_cost,
             duration,
             ttft: self.ttft,
             is_streaming: reading.streaming,

@@ -16,6 +16,7 @@ use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
 use crate::spool::Disk;
 use crate::time::Time;
+use crate::under_run::UnderRun;
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
 #[must_use = "a builder does nothing until init() or open()"]
@@ -123,13 +124,16 @@ impl Builder {
             Some(settings) => (settings, true),
             None => {
                 let (resolved, errors) = Settings::resolve_what_can_be(&Sources::of_process());
-                for error in errors.iter().flat_map(SettingsErrors::iter) {
+                let mut is_readable = true;
+                let errors = errors.iter().flat_map(SettingsErrors::iter);
+                for error in errors.filter(|error| error.concerns_recording()) {
+                    is_readable = false;
                     tracing::error!(
                         target: "callmeter",
                         "{error}; calls wait in the spool; see `callmeter doctor`"
                     );
                 }
-                (resolved.settings, errors.is_none())
+                (resolved.settings, is_readable)
             }
         };
         if let Some(home) = self.home {
@@ -180,7 +184,9 @@ impl Builder {
             meta: settings.privacy.meta.clone(),
         };
         let scope = scope_of(&settings);
-        let recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        let under_run = UnderRun::of_env(&settings.providers);
+        let mut recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        recorder.under_run = under_run;
         (recorder, settings.enabled)
     }
 }

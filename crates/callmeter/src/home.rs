@@ -9,6 +9,8 @@
 //! switch             whether calls are recorded, while it is off
 //! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
 //! flight/            flight files, where shared memory is not their place
+//! run/ID/            what a `callmeter run` tells the processes that it started
+//! doubles            ids of guards under `callmeter run` that may be recorded twice
 //! ```
 //! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
 

@@ -76,6 +76,7 @@ mod standing;
 mod station;
 mod switch;
 mod time;
+mod under_run;
 mod warned;
 mod worker;
 
@@ -141,6 +142,7 @@ pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
 pub use crate::switch::Thrown;
+pub use crate::under_run::RunMarks;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.

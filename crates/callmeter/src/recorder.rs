@@ -16,6 +16,7 @@ use crate::pipeline::{Plan, Running};
 use crate::settings::PromptHash;
 use crate::station::lock_unless_stuck;
 use crate::time::Time;
+use crate::under_run::UnderRun;
 use crate::warned::Warned;
 
 /// What every call of a process shares.
@@ -25,6 +26,8 @@ pub(crate) struct Recorder {
     pub(crate) scope: Scope,
     pub(crate) privacy: Privacy,
     pub(crate) registry: CallerRegistry,
+    /// What `callmeter run` tells of its proxy, in a process that it started.
+    pub(crate) under_run: Option<UnderRun>,
     /// How its threads are started, here and in a forked child.
     pub(crate) plan: Plan,
     /// The threads of the process that started them last.
@@ -92,6 +95,7 @@ impl Recorder {
             scope,
             privacy,
             registry,
+            under_run: None,
             plan,
             running: Mutex::new(None),
             current: AtomicU64::new(0),

@@ -10,6 +10,9 @@ pub(crate) mod inspect;
 pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod report;
+#[cfg(unix)]
+pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -46,6 +49,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::run(&context, &args),
         Command::Calls(args) => calls::run(&context, &args),
         Command::Ship(args) => ship::run(&context, &args),
+        Command::Serve(args) => serve::run(&context, &args, global.quiet),
+        #[cfg(unix)]
+        Command::Run(args) => run::run(&context, &args, global.quiet),
+        #[cfg(not(unix))]
+        Command::Run(_) => Err(
+            crate::failure::Failure::new("`callmeter run` needs a Unix system")
+                .with_hint(
+                    "start `callmeter serve` and set the variables by hand: docs/guides/run.md",
+                )
+                .into(),
+        ),
         Command::Show { id } => show::run(&context, &id),
         Command::Top(args) => top::run(&context, &args),
         Command::On(args) => switch::on(&context, &args),

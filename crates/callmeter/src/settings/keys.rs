@@ -63,7 +63,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 24] = [
+pub(super) static KEYS: [Key; 31] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -393,6 +393,99 @@ pub(super) static KEYS: [Key; 24] = [
             0 => String::new(),
             count => format!("{count} callers"),
         },
+    },
+    Key {
+        name: "proxy.listen",
+        purpose: "where `callmeter serve` listens; only on this machine",
+        takes: "an address of this machine and a port",
+        default: "127.0.0.1:2255",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.listen = value::text(raw)?.parse().map_err(|_| {
+                Expected("an address and a port, such as 127.0.0.1:2255".to_owned())
+            })?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.listen.to_string(),
+    },
+    Key {
+        name: "proxy.ask_usage",
+        purpose: "whether usage is asked for, and hidden from the client, where a client streams without asking",
+        takes: "true or false",
+        default: "true",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.ask_usage = value::boolean(raw)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.ask_usage.to_string(),
+    },
+    Key {
+        name: "proxy.http_proxy",
+        purpose: "whether `callmeter run` is a plain forward proxy as well, as with --http-proxy",
+        takes: "true or false",
+        default: "false",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.http_proxy = value::boolean(raw)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.http_proxy.to_string(),
+    },
+    Key {
+        name: "proxy.ca_file",
+        purpose: "a file of certificates (PEM) that upstreams are trusted by, besides the system's",
+        takes: "the path of a file that is there",
+        default: "none",
+        is_secret: false,
+        apply: |settings, raw, base| {
+            let path = path_of(raw, base)?;
+            if !path.is_file() {
+                return Err(Expected("the path of a file that is there".to_owned()));
+            }
+            settings.proxy.ca_file = Some(path);
+            Ok(())
+        },
+        shown: |settings| {
+            let path = settings.proxy.ca_file.as_ref();
+            path.map_or_else(String::new, |path| path.display().to_string())
+        },
+    },
+    Key {
+        name: "proxy.max_head_bytes",
+        purpose: "the longest head of a request or a response that is passed on",
+        takes: "a size of at least 4 KiB",
+        default: "64KiB",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_head_bytes = value::size(raw, 4 << 10)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_head_bytes.to_string(),
+    },
+    Key {
+        name: "proxy.max_body_bytes",
+        purpose: "the longest body of a request that is passed on; a response has no limit",
+        takes: "a size of at least 64 KiB",
+        default: "256MiB",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_body_bytes = value::size(raw, 64 << 10)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_body_bytes.to_string(),
+    },
+    Key {
+        name: "proxy.max_connections",
+        purpose: "the most connections of clients at once; further ones wait",
+        takes: "a number from 1 to 100000",
+        default: "4096",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_connections = value::number(raw, 1, 100_000)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_connections.to_string(),
     },
 ];
 

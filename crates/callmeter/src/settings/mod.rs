@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod keys;
 mod platform;
+mod proxy;
 mod reference;
 mod registry;
 mod resolve;
@@ -24,6 +25,7 @@ use callmeter_store::StoreUrl;
 
 pub use self::error::{SettingsError, SettingsErrors};
 pub(crate) use self::platform::fallback_home;
+pub use self::proxy::{ProxySettings, UpstreamSetting};
 pub use self::reference::reference;
 pub use self::resolve::{Origin, Resolved, Sources};
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub registry: CallerRegistry,
     /// The user's own provider names and their kinds.
     pub providers: BTreeMap<String, String>,
+    /// How the capture proxy passes calls on.
+    pub proxy: ProxySettings,
 }
 
 /// Where rows go.
@@ -200,6 +204,7 @@ impl Default for Settings {
             },
             registry: CallerRegistry::default(),
             providers: BTreeMap::new(),
+            proxy: ProxySettings::default(),
         }
     }
 }

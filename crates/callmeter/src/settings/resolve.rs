@@ -11,6 +11,7 @@ use callmeter_core::{EnvVar, HashKey};
 use super::error::{SettingsError, SettingsErrors};
 use super::file;
 use super::keys::{self, KEYS, PROVIDERS};
+use super::proxy::{self, ROUTES};
 use super::value::{self, Expected, Raw};
 use super::{Settings, StoreLayout, platform};
 
@@ -76,6 +77,8 @@ struct Given {
     origin: String,
     /// Where relative paths begin.
     base: PathBuf,
+    /// Whether it stands in a file that nobody named.
+    is_found: bool,
 }
 
 impl Settings {
@@ -95,7 +98,7 @@ impl Settings {
     pub fn resolve_what_can_be(sources: &Sources) -> (Resolved, Option<SettingsErrors>) {
         let mut errors = Vec::new();
         let mut given = Vec::new();
-        if let Some(path) = config_file(sources) {
+        if let Some((path, is_found)) = config_file(sources) {
             let base = path.parent().unwrap_or(&sources.directory);
             match file::entries(&path) {
                 Ok(entries) => given.extend(entries.into_iter().map(|(name, raw, line)| Given {
@@ -103,6 +106,7 @@ impl Settings {
                     raw,
                     origin: format!("{}:{line}", shown_path(&path, &sources.directory)),
                     base: base.to_owned(),
+                    is_found,
                 })),
                 Err(error) => errors.push(error),
             }
@@ -113,6 +117,7 @@ impl Settings {
             raw: Raw::Text(value.clone()),
             origin: format!("flag {flag}"),
             base: sources.directory.clone(),
+            is_found: false,
         }));
 
         let mut settings = Settings {
@@ -144,17 +149,17 @@ impl Settings {
     }
 }
 
-/// The file that a flag or a variable names, else the one that is found.
-fn config_file(sources: &Sources) -> Option<PathBuf> {
+/// The file that a flag or a variable names, else the one that is found; and whether it was merely found.
+fn config_file(sources: &Sources) -> Option<(PathBuf, bool)> {
     let named = sources
         .config
         .clone()
         .or_else(|| text_of(sources, EnvVar::Config.name()).map(PathBuf::from));
     if let Some(path) = named {
-        return Some(sources.directory.join(path));
+        return Some((sources.directory.join(path), false));
     }
     let user = platform::config_directory(&sources.environment);
-    file::find(&sources.directory, user.as_deref())
+    file::find(&sources.directory, user.as_deref()).map(|path| (path, true))
 }
 
 /// A variable's text; `None` when it is not set or empty.
@@ -207,6 +212,7 @@ fn from_environment(sources: &Sources, given: &mut Vec<Given>, errors: &mut Vec<
             raw: Raw::Text(text),
             origin: variable.clone(),
             base: sources.directory.clone(),
+            is_found: false,
         });
     }
 }
@@ -224,7 +230,10 @@ fn name_of(rest: &str) -> Option<String> {
         return Some("store.url".to_owned());
     }
     let name = dotted(rest);
-    (keys::find(&name).is_some() || keys::provider_of(&name).is_some()).then_some(name)
+    let is_known = keys::find(&name).is_some()
+        || keys::provider_of(&name).is_some()
+        || proxy::route_of(&name).is_some();
+    is_known.then_some(name)
 }
 
 fn dotted(rest: &str) -> String {
@@ -243,11 +252,34 @@ fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
         settings.providers.insert(provider.to_owned(), kind);
         return Ok(());
     }
+    if let Some(route) = proxy::route_of(&given.name) {
+        let upstreams =
+            proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None).of_proxy())?;
+        if given.is_found {
+            return Err(refused(&given.name, &given.origin));
+        }
+        settings.proxy.routes.insert(route.to_owned(), upstreams);
+        return Ok(());
+    }
+    if given.is_found && given.name == "proxy.ca_file" {
+        return Err(refused(&given.name, &given.origin));
+    }
     let Some(key) = keys::find(&given.name) else {
         return Err(unknown(&given.name, given.origin.clone()));
     };
     (key.apply)(settings, &given.raw, &given.base)
         .map_err(|expected| wrong(expected, (!key.is_secret).then(|| given.raw.shown())))
+}
+
+/// A file that somebody else may have written says whom the proxy trusts with API keys.
+fn refused(name: &str, origin: &str) -> SettingsError {
+    let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
+    SettingsError::new(format!(
+        "{name} may not stand in a file that was merely found: calls, and the API keys in them, would go where it says"
+    ))
+    .in_place(origin.to_owned())
+    .with_hint(format!("if you trust it, name it: --config {file}"))
+    .of_proxy()
 }
 
 fn unknown(name: &str, origin: String) -> SettingsError {
@@ -256,6 +288,14 @@ fn unknown(name: &str, origin: String) -> SettingsError {
     if name.starts_with(PROVIDERS) {
         return error
             .with_hint("of a provider there is only its kind: [providers.NAME] kind = \"ollama\"");
+    }
+    if name.starts_with(ROUTES) {
+        return error
+            .with_hint(
+                "of a route there are only its upstreams: [proxy.routes.NAME] upstreams = [{ url = \"http://…\" }]; \
+                 its name is of a-z, 0-9, _ and -",
+            )
+            .of_proxy();
     }
     match keys::nearest(name) {
         Some(nearest) => error.with_hint(format!("did you mean '{nearest}'?")),
@@ -307,6 +347,14 @@ fn shown(settings: &Settings, origins: &BTreeMap<String, String>) -> Vec<Origin>
         let key = format!("{PROVIDERS}{provider}{}", keys::PROVIDER_KIND);
         shown.push(Origin {
             value: kind.clone(),
+            origin: origin_of(&key),
+            key,
+        });
+    }
+    for (route, upstreams) in &settings.proxy.routes {
+        let key = format!("{ROUTES}{route}{}", proxy::UPSTREAMS);
+        shown.push(Origin {
+            value: proxy::shown(upstreams),
             origin: origin_of(&key),
             key,
         });

@@ -391,3 +391,100 @@ fn the_layout_of_the_replaced_module_brings_its_book_unless_another_is_named() {
         Some("made_at")
     );
 }
+
+const ROUTES: &str = "[proxy]\nask_usage = false\n[proxy.routes.ollama]\nupstreams = [\n  { url = \"http://gcp-a:11434\" },\n  { url = \"http://small:11434\", model = \"llama3.2:latest\" },\n]\n";
+
+#[test]
+fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_it() {
+    let place = Place::new();
+    let file = place.write("repository/callmeter.toml", ROUTES);
+    let sources = place.sources(&[]);
+    let (resolved, errors) = Settings::resolve_what_can_be(&sources);
+    let shown = file.display();
+    assert_eq!(
+        errors.unwrap().to_string(),
+        format!(
+            "{shown}:4: proxy.routes.ollama.upstreams may not stand in a file that was merely found: calls, and the API \
+             keys in them, would go where it says (if you trust it, name it: --config {shown})"
+        )
+    );
+    assert!(resolved.settings.proxy.routes.is_empty());
+    assert!(
+        !resolved.settings.proxy.ask_usage,
+        "what is harmless counts"
+    );
+    place.write("repository/ca.pem", "");
+    place.write(
+        "repository/callmeter.toml",
+        "[proxy]\nca_file = \"ca.pem\"\n",
+    );
+    let told = Settings::resolve(&place.sources(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("proxy.ca_file may not stand"), "{told}");
+}
+
+#[test]
+fn a_named_file_and_a_variable_name_upstreams() {
+    let place = Place::new();
+    let file = place.write("repository/routes.toml", ROUTES);
+    let upstreams = |sources: &Sources| {
+        origin(
+            &Settings::resolve(sources).unwrap(),
+            "proxy.routes.ollama.upstreams",
+        )
+    };
+    let mut sources = place.sources(&[]);
+    sources.config = Some(file.clone());
+    let shown = "http://gcp-a:11434, http://small:11434 as llama3.2:latest";
+    assert_eq!(
+        upstreams(&sources),
+        format!("{shown} from {}:4", file.display())
+    );
+    assert_eq!(
+        upstreams(&place.sources(&[(
+            "CALLMETER_PROXY__ROUTES__OLLAMA__UPSTREAMS",
+            "http://a, http://b"
+        )])),
+        "http://a, http://b from CALLMETER_PROXY__ROUTES__OLLAMA__UPSTREAMS"
+    );
+}
+
+#[test]
+fn a_route_that_cannot_be_used_is_told_without_its_address() {
+    for (text, told) in [
+        (
+            "[proxy.routes.ollama]\nurl = 1",
+            "of a route there are only its upstreams",
+        ),
+        (
+            "[proxy.routes.\"A/b\"]\nupstreams = [\"http://a\"]",
+            "its name is of a-z",
+        ),
+        ("[proxy.routes.a]\nupstreams = []", "a list of upstreams"),
+        (
+            "[proxy.routes.a]\nupstreams = [{ model = \"m\" }]",
+            "a url for every upstream",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [{ url = \"http://a\", weight = \"1\" }]",
+            "there is no 'weight'",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [{ url = \"http://a\", weight = 1 }]",
+            "a list of upstreams",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [\"a:1\"]",
+            "begin with http:// or https://",
+        ),
+        ("[proxy]\nlisten = \"localhost\"", "an address and a port"),
+        ("[proxy]\nca_file = \"nowhere.pem\"", "a file that"),
+        ("[proxy]\nlisen = \"x\"", "did you mean 'proxy.listen'?"),
+    ] {
+        let told_now = mistakes(text).join("\n");
+        assert!(told_now.contains(told), "{text}: {told_now}");
+    }
+    let password = format!("[proxy.routes.a]\nupstreams = [\"http://me:{SECRET}@a\"]");
+    assert!(!mistakes(&password).join("\n").contains(SECRET));
+}

@@ -23,6 +23,7 @@ use crate::control::Control;
 use crate::keeper::Keeper;
 use crate::recorder::Recorder;
 use crate::spool::Disk;
+use crate::under_run::UnderRun;
 
 const BATCH: usize = 1_000;
 const BUSY_POLL: Duration = Duration::from_millis(5);
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     drainers: Vec<Drainer>,
     /// Calls handed out by the drainers, not yet in the spool.
     held: Vec<CallRecord>,
+    under_run: Option<UnderRun>,
     last_inspection: u64,
     full_seen: u64,
     last_full: Option<u64>,
@@ -65,6 +67,7 @@ impl Worker {
         let now = timer.monotonic_ns();
         let spooling = Spooling::new(&recorder, &control, disk, Arc::clone(&timer));
         let worker = Self {
+            under_run: recorder.under_run.clone(),
             recorder,
             control,
             timer,
@@ -128,6 +131,9 @@ impl Worker {
             for drainer in &mut self.drainers {
                 let room = BATCH.saturating_sub(self.held.len());
                 drainer.drain(room, |record| self.held.push(record));
+            }
+            if let Some(run) = self.under_run.as_mut().filter(|_| !self.held.is_empty()) {
+                run.judge(&mut self.held, &self.recorder.plan.home);
             }
         }
         let has_handed_out = self.drainers.iter().any(Drainer::has_handed_out);

@@ -315,11 +315,13 @@ impl Exchange<'_> {
                     .then(|| rewritten(&held.bytes, changes))
                     .flatten()
                 {
-                    Some(bytes) => {
+                    Some(changed) => {
+                        asks = changed.asks;
                         if headers.contains_key(CONTENT_LENGTH) {
-                            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                            let len = HeaderValue::from(changed.body.len());
+                            headers.insert(CONTENT_LENGTH, len);
                         }
-                        OutBody::Held(held.with(bytes.into()))
+                        OutBody::Held(held.with(changed.body.into()))
                     }
                     None => {
                         asks = false;

@@ -10,8 +10,9 @@
 //! recorder that is off is one look. An exchange in an unknown dialect is a call only if its answer counts tokens;
 //! its row is made at its end, with the time of its beginning.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use callmeter::{CallGuard, CallId, Callmeter, PassingCall};
@@ -31,6 +32,32 @@ pub(crate) struct Recording {
     pub(crate) callmeter: Option<Arc<Callmeter>>,
     pub(crate) observer: Option<Arc<dyn CallObserver>>,
     pub(crate) tally: Tally,
+    pub(crate) outer_calls: OuterCalls,
+}
+
+/// How many requests completed which outer calls lately: a client that tries again within one call sends its id
+/// again.
+#[derive(Debug, Default)]
+pub(crate) struct OuterCalls(Mutex<VecDeque<(CallId, u32)>>);
+
+impl OuterCalls {
+    /// How many are remembered.
+    const MOST: usize = 1_024;
+
+    /// Which request of this call the present one is, from 0.
+    fn next(&self, call: CallId) -> u32 {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The latest are asked for most.
+        if let Some((_, rev)) = calls.iter_mut().rev().find(|(known, _)| *known == call) {
+            *rev = rev.saturating_add(1);
+            return *rev;
+        }
+        if calls.len() >= Self::MOST {
+            calls.pop_front();
+        }
+        calls.push_back((call, 0));
+        0
+    }
 }
 
 /// What the tries of one request have in common.
@@ -104,6 +131,7 @@ impl Request {
             provider: self.provider(facts),
             model: facts.model.as_deref().unwrap_or_default(),
             completes,
+            rev: completes.map_or(0, |call| self.recording.outer_calls.next(call)),
             open_for,
         });
         self.attribution.tell(&mut guard);

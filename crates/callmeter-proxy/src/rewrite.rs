@@ -16,8 +16,16 @@ pub(crate) struct Changes<'a> {
     pub(crate) ask_for_usage: bool,
 }
 
+/// A changed body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    pub(crate) body: Vec<u8>,
+    /// Whether it asks for usage, and the client's did not.
+    pub(crate) asks: bool,
+}
+
 /// The body with the changes; `None` where there is nothing to change, or it cannot be.
-pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
+pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Rewritten> {
     let outline = Outline::of(body)?;
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
     if let Some(model) = changes.model {
@@ -26,9 +34,9 @@ pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
             edits.push((at.clone(), text.clone()));
         }
     }
-    if changes.ask_for_usage {
-        edits.push(outline.question()?);
-    }
+    let question = outline.question().filter(|_| changes.ask_for_usage);
+    let asks = question.is_some();
+    edits.extend(question);
     edits.retain(|(at, text)| body.get(at.clone()) != Some(text));
     if edits.is_empty() {
         return None;
@@ -43,7 +51,7 @@ pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
         from = at.end;
     }
     out.extend_from_slice(body.get(from..)?);
-    Some(out)
+    Some(Rewritten { body: out, asks })
 }
 
 /// Providers that refuse the question, or answer it unasked.
@@ -294,13 +302,15 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn asked(body: &str) -> Option<String> {
         let changes = Changes {
             ask_for_usage: true,
             ..Changes::default()
         };
-        rewritten(body.as_bytes(), changes).map(|body| String::from_utf8(body).unwrap())
+        rewritten(body.as_bytes(), changes).map(|changed| String::from_utf8(changed.body).unwrap())
     }
 
     fn renamed(body: &str) -> Option<String> {
@@ -308,7 +318,7 @@ mod tests {
             model: Some("sm\"all"),
             ..Changes::default()
         };
-        rewritten(body.as_bytes(), changes).map(|body| String::from_utf8(body).unwrap())
+        rewritten(body.as_bytes(), changes).map(|changed| String::from_utf8(changed.body).unwrap())
     }
 
     #[test]
@@ -389,5 +399,79 @@ mod tests {
             "/v1/chat/completions"
         );
         assert_eq!(path_with_model("/v1/models/x", "small"), "/v1/models/x");
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((any_key(), inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("model".to_owned()),
+            Just("stream_options".to_owned()),
+            Just("include_usage".to_owned()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_body_means_the_same_but_for_the_change(
+            members in prop::collection::vec((any_key(), any_json()), 0..6),
+            is_pretty: bool,
+        ) {
+            let before = Value::Object(members.into_iter().collect());
+            let text = if is_pretty {
+                serde_json::to_string_pretty(&before).unwrap()
+            } else {
+                before.to_string()
+            };
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            let mut after = before.clone();
+            if after["model"].is_string() {
+                after["model"] = "small".into();
+            }
+            let is_decided = after["stream_options"].get("include_usage").is_some();
+            if !is_decided {
+                if !after["stream_options"].is_object() {
+                    after["stream_options"] = Value::Object(serde_json::Map::new());
+                }
+                after["stream_options"]["include_usage"] = true.into();
+            }
+            let Some(changed) = rewritten(text.as_bytes(), changes) else {
+                prop_assert_eq!(before, after);
+                return Ok(());
+            };
+            prop_assert_eq!(changed.asks, !is_decided);
+            // Numbers are compared as they were written.
+            let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+            prop_assert_eq!(read(&changed.body), read(after.to_string().as_bytes()));
+        }
+
+        #[test]
+        fn what_is_no_object_is_never_changed(text in r#"[\[\]"0-9a-z ,:\\]{0,40}"#) {
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            prop_assert_eq!(rewritten(text.as_bytes(), changes), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>, braces in "[{}\"model:,]{0,60}") {
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            let _ = rewritten(&bytes, changes);
+            let _ = rewritten(braces.as_bytes(), changes);
+        }
     }
 }

@@ -42,7 +42,10 @@ pub(crate) fn without_port(host: &str) -> &str {
         let end = host.find(']').map_or(host.len(), |at| at.saturating_add(1));
         return host.get(..end).unwrap_or(host);
     }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// Whether an address that came with a request, or that a name of a request led to, is refused: link-local
@@ -115,6 +118,8 @@ mod tests {
             "10.0.0.1",
             "[::2]",
             "localhost@evil.example",
+            "127.0.0.1:80@evil.example",
+            "localhost:1:2",
         ] {
             assert!(!is_own_name(host, &configured), "{host}");
         }

@@ -116,7 +116,7 @@ pub(crate) async fn run(
     let caller = caller.unwrap_or_else(|| engine.config.default_caller.clone());
 
     let mut reader = reader_of(&parts, &target);
-    let first = RequestFacts::from_line(parts.method.as_str(), &target.rest);
+    let first = reader.facts();
     let may_ask = engine.config.ask_for_usage && first.api == Api::ChatCompletions && first.is_call;
     let upstreams = &target.route.upstreams;
     let is_chain = upstreams.len() > 1;
@@ -143,7 +143,7 @@ pub(crate) async fn run(
                 (Load::Held(Some(held)), reader.finish(), None)
             }
             Taken::Beginning(mut coming) => {
-                let facts = reader_of(&parts, &target).finish();
+                let facts = reader.facts().clone();
                 let shared = (is_plain && facts.is_call).then(|| SharedReader::new(reader));
                 if let Some(shared) = &shared {
                     coming.read_by(shared);

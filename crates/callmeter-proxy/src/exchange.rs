@@ -30,8 +30,9 @@ use crate::config::Upstream;
 use crate::engine::Engine;
 use crate::failure::{body_refusal, kind_of, refusal_of};
 use crate::hop::{self, Keep};
+use crate::outer::OuterGuard;
 use crate::pool::Pool;
-use crate::record::{OuterCall, Request as Recorded, Try};
+use crate::record::{Request as Recorded, Try};
 use crate::rewrite::{Changes, is_asked, path_with_model, rewritten};
 use crate::routes::Target;
 
@@ -158,13 +159,12 @@ pub(crate) async fn run(
         && facts.streaming == Some(true)
         && facts.asks_for_usage.is_none();
     let recorded = facts.is_call.then(|| {
-        Arc::new(Recorded {
-            recording: Arc::clone(&engine.recording),
-            route: Arc::clone(&target.route),
+        Arc::new(Recorded::new(
+            &engine.recording,
+            &target.route,
             caller,
             attribution,
-            is_chain,
-        })
+        ))
     });
     let exchange = Exchange {
         engine,
@@ -188,7 +188,7 @@ impl Exchange<'_> {
         on_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Answer>, Refusal> {
         let route = Arc::clone(&self.target.route);
-        let mut outer: OuterCall = None;
+        let mut outer = None;
         let mut chain = None;
         for (at, upstream) in route.upstreams.iter().enumerate() {
             let ready = Instant::now();
@@ -206,7 +206,7 @@ impl Exchange<'_> {
             {
                 outer = recorded.open_outer(&facts);
             }
-            let mut call = self.open(facts, attempt, &outer);
+            let mut call = self.open(facts, attempt, outer.as_ref());
             if let Some(call) = call.as_mut().filter(|_| route.upstreams.len() > 1) {
                 chain = chain.or(call.id());
                 call.join(chain);
@@ -273,7 +273,12 @@ impl Exchange<'_> {
     }
 
     /// Opens a try, where the request is a call.
-    fn open(&self, facts: RequestFacts, attempt: u32, outer: &OuterCall) -> Option<Box<Try>> {
+    fn open(
+        &self,
+        facts: RequestFacts,
+        attempt: u32,
+        outer: Option<&OuterGuard>,
+    ) -> Option<Box<Try>> {
         let recorded = self.recorded.as_ref()?;
         let passing = self.passing.clone();
         Some(Box::new(Try::open(

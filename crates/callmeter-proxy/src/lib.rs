@@ -51,6 +51,7 @@ mod failure;
 mod hop;
 mod interim;
 mod observe;
+mod outer;
 mod pool;
 mod proxy;
 mod record;

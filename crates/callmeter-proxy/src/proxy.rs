@@ -20,7 +20,7 @@ use crate::engine::{Engine, Stage};
 use crate::error::ProxyError;
 use crate::observe::CallObserver;
 use crate::pool::Pools;
-use crate::record::{OuterCalls, Recording};
+use crate::record::Recording;
 use crate::routes::Routes;
 use crate::tally::{Figures, Tally};
 
@@ -132,7 +132,7 @@ impl Proxy {
                 callmeter: recorder,
                 observer,
                 tally: tally.clone(),
-                outer_calls: OuterCalls::default(),
+                outer_calls: Arc::default(),
             }),
             admin,
             budget: Budget::new(limits.replay_bytes, limits.all_replay_bytes),

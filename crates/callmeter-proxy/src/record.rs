@@ -10,9 +10,8 @@
 //! recorder that is off is one look. An exchange in an unknown dialect is a call only if its answer counts tokens;
 //! its row is made at its end, with the time of its beginning.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callmeter::{CallGuard, CallId, Callmeter, PassingCall};
@@ -24,6 +23,7 @@ use hyper::header::CONTENT_TYPE;
 use crate::attribution::Attribution;
 use crate::body::SharedReader;
 use crate::observe::{CallObserver, EndedCall};
+use crate::outer::{Claim, OuterCalls, OuterGuard};
 use crate::routes::Entry;
 use crate::tally::Tally;
 
@@ -32,32 +32,7 @@ pub(crate) struct Recording {
     pub(crate) callmeter: Option<Arc<Callmeter>>,
     pub(crate) observer: Option<Arc<dyn CallObserver>>,
     pub(crate) tally: Tally,
-    pub(crate) outer_calls: OuterCalls,
-}
-
-/// How many requests completed which outer calls lately: a client that tries again within one call sends its id
-/// again.
-#[derive(Debug, Default)]
-pub(crate) struct OuterCalls(Mutex<VecDeque<(CallId, u32)>>);
-
-impl OuterCalls {
-    /// How many are remembered.
-    const MOST: usize = 1_024;
-
-    /// Which request of this call the present one is, from 0.
-    fn next(&self, call: CallId) -> u32 {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The latest are asked for most.
-        if let Some((_, rev)) = calls.iter_mut().rev().find(|(known, _)| *known == call) {
-            *rev = rev.saturating_add(1);
-            return *rev;
-        }
-        if calls.len() >= Self::MOST {
-            calls.pop_front();
-        }
-        calls.push_back((call, 0));
-        0
-    }
+    pub(crate) outer_calls: Arc<OuterCalls>,
 }
 
 /// What the tries of one request have in common.
@@ -65,9 +40,11 @@ pub(crate) struct Request {
     pub(crate) recording: Arc<Recording>,
     pub(crate) route: Arc<Entry>,
     pub(crate) caller: String,
-    pub(crate) attribution: Attribution,
+    attribution: Attribution,
+    /// Its hold on the row of an outer call.
+    claim: Option<Claim>,
     /// Whether it may take more than one try.
-    pub(crate) is_chain: bool,
+    is_chain: bool,
 }
 
 /// See the module.
@@ -109,20 +86,37 @@ enum End<'a> {
     Cancelled,
 }
 
-/// A row that an outer layer began is completed by the try that answers: it is kept open over all tries.
-pub(crate) type OuterCall = Option<CallGuard>;
-
 impl Request {
-    /// Opens the guard of the outer call, where there may be several tries.
-    pub(crate) fn open_outer(&self, facts: &RequestFacts) -> OuterCall {
-        let call = self.attribution.call.filter(|_| self.is_chain)?;
-        self.guard(facts, Some(call), Duration::ZERO)
+    pub(crate) fn new(
+        recording: &Arc<Recording>,
+        route: &Arc<Entry>,
+        caller: String,
+        attribution: Attribution,
+    ) -> Self {
+        let claim = attribution.call;
+        let claim = claim.and_then(|call| recording.outer_calls.claim(call));
+        Self {
+            recording: Arc::clone(recording),
+            route: Arc::clone(route),
+            caller,
+            attribution,
+            claim,
+            is_chain: route.upstreams.len() > 1,
+        }
     }
 
+    /// Opens the guard of the outer call, where there may be several tries.
+    pub(crate) fn open_outer(&self, facts: &RequestFacts) -> Option<OuterGuard> {
+        let claim = self.claim.as_ref().filter(|_| self.is_chain);
+        let guard = self.guard(facts, Some(claim?), Duration::ZERO)?;
+        Some(OuterGuard::new(guard))
+    }
+
+    /// Opens the guard of a try: that of the outer call, where it is to complete it.
     fn guard(
         &self,
         facts: &RequestFacts,
-        completes: Option<CallId>,
+        completes: Option<&Claim>,
         open_for: Duration,
     ) -> Option<CallGuard> {
         let callmeter = self.recording.callmeter.as_ref()?;
@@ -130,12 +124,21 @@ impl Request {
             caller: &self.caller,
             provider: self.provider(facts),
             model: facts.model.as_deref().unwrap_or_default(),
-            completes,
-            rev: completes.map_or(0, |call| self.recording.outer_calls.next(call)),
+            completes: completes.map(|claim| claim.call),
+            rev: completes.map_or(0, |claim| claim.rev),
             open_for,
         });
         self.attribution.tell(&mut guard);
+        if self.claim.is_none() && self.attribution.call.is_some() {
+            // Another request has the row.
+            guard.parent(self.attribution.call);
+        }
         Some(guard)
+    }
+
+    /// The outer call that this request completes.
+    fn outer_call(&self) -> Option<CallId> {
+        self.claim.as_ref().map(|claim| claim.call)
     }
 
     fn provider<'a>(&'a self, facts: &RequestFacts) -> &'a str {
@@ -153,7 +156,7 @@ impl Try {
         request: &Arc<Request>,
         facts: RequestFacts,
         attempt: u32,
-        outer: &OuterCall,
+        outer: Option<&OuterGuard>,
         passing: Option<SharedReader>,
     ) -> Self {
         let guard = if facts.api == Api::Unknown {
@@ -162,7 +165,7 @@ impl Try {
             Guard::Outer
         } else {
             // With one upstream the only try completes the outer call's row.
-            let completes = request.attribution.call.filter(|_| !request.is_chain);
+            let completes = request.claim.as_ref().filter(|_| !request.is_chain);
             Guard::Call(request.guard(&facts, completes, Duration::ZERO))
         };
         Self {
@@ -198,8 +201,10 @@ impl Try {
     }
 
     /// Takes over the outer call's guard: this try is the one that answers it.
-    pub(crate) fn complete(&mut self, outer: OuterCall) {
-        let Some(mut guard) = outer else { return };
+    pub(crate) fn complete(&mut self, outer: Option<OuterGuard>) {
+        let Some(mut guard) = outer.and_then(OuterGuard::take) else {
+            return;
+        };
         if let Some(model) = &self.facts.model {
             guard.model_requested(model);
         }
@@ -302,7 +307,7 @@ impl Try {
             let open_for = self.opened.elapsed();
             let guard = self.request.guard(&self.facts, None, open_for);
             self.guard = Guard::Call(guard);
-            let first = self.request.attribution.call;
+            let first = self.request.outer_call();
             self.join(first);
         }
         self.conclude(End::FellBack { kind, to });
@@ -325,7 +330,7 @@ impl Try {
             if reading.usage_source() == UsageSource::None {
                 return;
             }
-            let completes = self.request.attribution.call;
+            let completes = self.request.claim.as_ref();
             self.guard = Guard::Call(self.request.guard(&self.facts, completes, duration));
         }
         self.request.recording.tally.call(&self.provider);
@@ -335,6 +340,9 @@ impl Try {
             end => end,
         };
         let (status, kind) = outcome(end, &reading);
+        if let Some(claim) = self.request.claim.as_ref().filter(|_| status == Status::Ok) {
+            claim.answered();
+        }
         self.tell(end, &status, kind, &reading, duration);
         if let Guard::Call(Some(guard)) = std::mem::replace(&mut self.guard, Guard::Call(None)) {
             settle(guard, end, &self.facts, reading);

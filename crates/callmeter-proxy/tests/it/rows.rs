@@ -316,6 +316,42 @@ async fn a_client_that_tries_again_within_one_call_has_one_row_with_the_last_wor
 }
 
 #[tokio::test]
+async fn further_requests_within_one_call_are_rows_of_their_own() {
+    let upstream = Upstream::always(json(200, REPLY)).await;
+    let rig = Rig::of("openai", crate::rig::route([(upstream.url(), None)])).await;
+    let guard = rig
+        .recorder
+        .as_ref()
+        .unwrap()
+        .call("agent", "openai", "gpt-5-mini");
+    let call = guard.id().unwrap();
+    let id = call.to_string();
+    for _ in 0..3 {
+        let request = post(
+            "/v1/chat/completions",
+            &[("x-callmeter-call", &id)],
+            r#"{"model":"gpt-5-mini"}"#,
+        );
+        ask(rig.address, request).await;
+    }
+    guard.finish();
+    let rows = rig.rows_at_rest().await;
+    assert_eq!(rows.len(), 3);
+    let within = rows
+        .iter()
+        .filter(|row| row.parent_id == Some(call))
+        .count();
+    assert_eq!(
+        (
+            within,
+            rows.iter().filter(|row| row.call_id == call).count()
+        ),
+        (2, 1)
+    );
+    assert!(rows.iter().all(|row| row.usage.input_tokens == Some(12)));
+}
+
+#[tokio::test]
 async fn free_look_ups_make_no_row() {
     let upstream = Upstream::always(json(200, r#"{"input_tokens":26}"#)).await;
     let rig = Rig::to(&upstream.url()).await;

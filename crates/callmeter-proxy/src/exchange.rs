@@ -27,12 +27,12 @@ use crate::attribution::Attribution;
 use crate::body::{BodyError, Held, OutBody, Passing, SharedReader, Taken, hold};
 use crate::client_io::ClientState;
 use crate::config::Upstream;
-use crate::dial::DialError;
 use crate::engine::Engine;
+use crate::failure::{body_refusal, kind_of, refusal_of};
 use crate::hop::{self, Keep};
-use crate::pool::{Pool, SendError};
+use crate::pool::Pool;
 use crate::record::{OuterCall, Request as Recorded, Try};
-use crate::rewrite::{Changes, rewritten};
+use crate::rewrite::{Changes, is_asked, path_with_model, rewritten};
 use crate::routes::Target;
 
 /// A request as it came.
@@ -300,7 +300,7 @@ impl Exchange<'_> {
         };
         let mut path = self.target.route.path_at(upstream, &self.target.rest);
         if let Some(model) = &upstream.model {
-            path = with_model(&path, model);
+            path = path_with_model(&path, model);
         }
         let mut asks = self.asks && is_asked(facts.provider);
         let body = match load {
@@ -473,49 +473,6 @@ const fn is_worth_another_try(status: StatusCode) -> bool {
     status.as_u16() == 429 || status.as_u16() >= 500
 }
 
-/// Providers that refuse the question, or answer it unasked.
-const UNASKED: &[&str] = &[
-    "ai21",
-    "anthropic",
-    "cloudflare",
-    "cohere",
-    "databricks",
-    "mistral",
-    "perplexity",
-    "snowflake",
-    "writer",
-];
-
-fn is_asked(provider: Option<&str>) -> bool {
-    provider.is_none_or(|provider| !UNASKED.contains(&provider))
-}
-
-/// A path that names a model, naming another: `/v1beta/models/MODEL:verb`.
-fn with_model(path: &str, model: &str) -> String {
-    let named = path.split_once("/models/").and_then(|(before, rest)| {
-        let (_, verb) = rest.split_once(':')?;
-        Some((before, verb))
-    });
-    match named {
-        Some((before, verb)) => format!("{before}/models/{}:{verb}", escaped(model)),
-        None => path.to_owned(),
-    }
-}
-
-/// A name as a path segment.
-fn escaped(name: &str) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
 fn refuse_too_long(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
     let stated = headers
         .get(CONTENT_LENGTH)
@@ -527,68 +484,4 @@ fn refuse_too_long(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
         return Err(body_refusal(BodyError::TooLong));
     }
     Ok(())
-}
-
-fn body_refusal(error: BodyError) -> Refusal {
-    let (status, code) = match error {
-        BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_long"),
-        BodyError::TimedOut => (StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
-        BodyError::Broken => (StatusCode::BAD_REQUEST, "body_broken"),
-    };
-    Refusal::new(status, code, error.to_string())
-}
-
-fn kind_of(error: SendError) -> ErrorKind {
-    match error {
-        SendError::Dial(DialError::Timeout) => ErrorKind::Timeout,
-        SendError::Dial(_) | SendError::Broken => ErrorKind::Network,
-        SendError::Body(BodyError::TooLong) => ErrorKind::InvalidRequest,
-        SendError::Body(BodyError::TimedOut) => ErrorKind::Timeout,
-        SendError::Body(BodyError::Broken) => ErrorKind::Cancelled,
-    }
-}
-
-fn refusal_of(error: SendError, upstream: &Upstream) -> Refusal {
-    let host = upstream.url.authority.as_str();
-    match error {
-        SendError::Body(error) => body_refusal(error),
-        SendError::Dial(DialError::Forbidden) => Refusal::new(
-            StatusCode::FORBIDDEN,
-            "address_not_allowed",
-            DialError::Forbidden.to_string(),
-        ),
-        SendError::Dial(error @ DialError::Timeout) => Refusal::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream_timed_out",
-            format!("cannot reach {host}: {error}"),
-        ),
-        SendError::Dial(error) => Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_unreachable",
-            format!("cannot reach {host}: {error}"),
-        ),
-        SendError::Broken => Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_broken",
-            format!("{host} closed the connection without an answer"),
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_in_the_path_is_replaced() {
-        assert_eq!(
-            with_model("/v1beta/models/big:generateContent?alt=sse", "small/x"),
-            "/v1beta/models/small%2Fx:generateContent?alt=sse"
-        );
-        assert_eq!(
-            with_model("/v1/chat/completions", "small"),
-            "/v1/chat/completions"
-        );
-        assert_eq!(with_model("/v1/models/x", "small"), "/v1/models/x");
-    }
 }

@@ -47,6 +47,7 @@ mod dial;
 mod engine;
 mod error;
 mod exchange;
+mod failure;
 mod hop;
 mod interim;
 mod observe;

@@ -1,6 +1,7 @@
-//! Changes to a request's JSON body, every other byte staying as it is: another model, and the question for usage.
+//! Changes to a request, every other byte staying as it is: another model, in the body or in the path, and the question
+//! for usage.
 //!
-//! Only the members of the outermost object are looked at. What does not read as such an object is not changed.
+//! Of a body only the members of the outermost object are looked at. What does not read as such an object is not changed.
 
 use std::ops::Range;
 
@@ -43,6 +44,50 @@ pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
     }
     out.extend_from_slice(body.get(from..)?);
     Some(out)
+}
+
+/// Providers that refuse the question, or answer it unasked.
+const UNASKED: &[&str] = &[
+    "ai21",
+    "anthropic",
+    "cloudflare",
+    "cohere",
+    "databricks",
+    "mistral",
+    "perplexity",
+    "snowflake",
+    "writer",
+];
+
+/// Whether a provider is asked for usage in a stream.
+pub(crate) fn is_asked(provider: Option<&str>) -> bool {
+    provider.is_none_or(|provider| !UNASKED.contains(&provider))
+}
+
+/// A path that names a model, naming another: `/v1beta/models/MODEL:verb`.
+pub(crate) fn path_with_model(path: &str, model: &str) -> String {
+    let named = path.split_once("/models/").and_then(|(before, rest)| {
+        let (_, verb) = rest.split_once(':')?;
+        Some((before, verb))
+    });
+    match named {
+        Some((before, verb)) => format!("{before}/models/{}:{verb}", escaped(model)),
+        None => path.to_owned(),
+    }
+}
+
+/// A name as a path segment.
+fn escaped(name: &str) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// Where the members that matter stand.
@@ -331,5 +376,18 @@ mod tests {
         );
         assert_eq!(renamed(r#"{"model":7}"#), None);
         assert_eq!(renamed(r#"{"model":"sm\"all"}"#), None);
+    }
+
+    #[test]
+    fn a_model_in_the_path_is_replaced() {
+        assert_eq!(
+            path_with_model("/v1beta/models/big:generateContent?alt=sse", "small/x"),
+            "/v1beta/models/small%2Fx:generateContent?alt=sse"
+        );
+        assert_eq!(
+            path_with_model("/v1/chat/completions", "small"),
+            "/v1/chat/completions"
+        );
+        assert_eq!(path_with_model("/v1/models/x", "small"), "/v1/models/x");
     }
 }

@@ -532,3 +532,49 @@ fn a_guard_around_a_call_that_passes_leaves_the_money_to_the_proxy_s_row() {
         assert!(said.contains("possible doubles: 1 call, $"), "{said}");
     }
 }
+
+#[test]
+fn calls_pass_while_recording_is_off_and_the_summary_says_so() {
+    let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
+    let openai = format!("{}/v1", provider.url());
+    let variables = [
+        ("OPENAI_BASE_URL", openai.as_str()),
+        ("AI_CALL_LOGGING_ENABLED", "false"),
+    ];
+    let mut run = Run::start(&place, &[], &variables);
+    let led = run.variables();
+    assert_eq!(
+        chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({})).status,
+        200
+    );
+    let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
+    assert!(said.contains("not stored: recording is off"), "{said}");
+    assert_eq!(rows(&place).len(), 0);
+}
+
+#[test]
+fn calls_pass_while_the_store_is_down_and_are_stored_by_whoever_comes_later() {
+    let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
+    let openai = format!("{}/v1", provider.url());
+    std::fs::write(place.path().join("down.sqlite"), "no store at all").unwrap();
+    let store = format!("sqlite:{}", place.path().join("down.sqlite").display());
+    let variables = [
+        ("OPENAI_BASE_URL", openai.as_str()),
+        ("CALLMETER_STORE_URL", &store),
+        ("CALLMETER_EXIT_FLUSH", "100ms"),
+    ];
+    let mut run = Run::start(&place, &[], &variables);
+    let led = run.variables();
+    assert_eq!(
+        chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({})).status,
+        200
+    );
+    let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
+    assert!(
+        said.contains("not stored: the store has not answered yet"),
+        "{said}"
+    );
+    std::fs::remove_file(place.path().join("down.sqlite")).unwrap();
+    let shipped = place.run(&["--store", &store, "ship", "--once"]);
+    assert_eq!(String::from_utf8_lossy(&shipped.stdout), "shipped 1 call\n");
+}

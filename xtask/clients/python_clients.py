@@ -150,8 +150,8 @@ def local_model():
         }
 
     def message(usage):
-        read = usage.cache_read_input_tokens or 0
-        return {"input": usage.input_tokens + read, "output": usage.output_tokens, "cache_read": read}
+        read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+        return {"input": usage.input_tokens + read + written, "output": usage.output_tokens, "cache_read": read}
 
     for _ in range(2):
         say("chat", **chat(client.chat.completions.create(**request).usage))

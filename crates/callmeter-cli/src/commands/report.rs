@@ -13,6 +13,7 @@ use callmeter_store::{
 use crate::args::{PeriodArg, ReportArgs};
 use crate::commands::status;
 use crate::context::{Context, filter_of};
+use crate::doubles::Doubles;
 use crate::failure::Failure;
 use crate::print;
 use crate::span::day_text;
@@ -46,6 +47,7 @@ pub(crate) struct Report {
     rows: Vec<ReportRow>,
     pub(crate) totals: Totals,
     unpriced: Vec<Unpriced>,
+    doubles: Doubles,
 }
 
 pub(crate) fn make(
@@ -93,6 +95,7 @@ pub(crate) fn make(
     let facts = store.facts()?;
     Ok(Report {
         unpriced: store.unpriced(&filter)?,
+        doubles: Doubles::of(context, store, &filter)?,
         filter,
         zone: zone.name().to_owned(),
         book: format!(
@@ -149,6 +152,11 @@ impl Report {
         }
         text.push('\n');
         text.push_str(&self.unpriced_lines());
+        if let Some(doubles) = self.doubles.in_words() {
+            text.push_str(&format!(
+                "possible doubles: {doubles} (guards under `callmeter run` of providers that it did not lead)\n"
+            ));
+        }
         text.push_str(&status::complete_line(
             &context.home.standing()?.conservation,
         ));
@@ -269,6 +277,7 @@ impl Report {
             "rows": rows,
             "totals": figures_json(&self.totals),
             "unpriced": unpriced,
+            "possible_doubles": { "calls": self.doubles.calls, "cost_usd": self.doubles.cost.to_string() },
             "complete": status::complete_json(&context.home.standing()?.conservation),
         });
         Ok(format!("{object}\n"))

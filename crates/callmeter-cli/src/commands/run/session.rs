@@ -126,6 +126,11 @@ impl Session {
     pub(super) fn end(self, ended: Ended, flush: Duration) -> Summary {
         let took = self.began.elapsed();
         let tally = self.traffic.tally();
+        let is_off = self
+            .traffic
+            .recorder()
+            .and_then(|recorder| recorder.upgrade())
+            .is_some_and(|recorder| !recorder.is_enabled());
         let stopped = self.traffic.drain().stop(flush);
         let figures = tally.figures();
         let seen = self.meter.seen();
@@ -138,10 +143,11 @@ impl Session {
             .filter(|(_, left)| is_empty || left.is_news());
         left_alone.extend(news.map(|(name, left)| format!("{name} {}", left.as_words())));
         let not_stored = match stopped.is_stored {
-            Some(true) => None,
             _ if is_empty => None,
-            Some(false) => Some("the store has not answered yet".to_owned()),
-            None => Some("nothing records here; see `callmeter doctor`".to_owned()),
+            Some(_) if is_off => Some("recording is off, see `callmeter on`"),
+            Some(true) => None,
+            Some(false) => Some("the store has not answered yet; the calls wait in the spool"),
+            None => Some("recording could not be started, see `callmeter doctor`"),
         };
         Summary {
             command: self.name,

@@ -30,7 +30,7 @@ pub(super) struct Summary {
     /// What was left alone, and why.
     pub(super) left_alone: Vec<String>,
     /// Why calls are not in the store, where they are not.
-    pub(super) not_stored: Option<String>,
+    pub(super) not_stored: Option<&'static str>,
     /// What to do where nothing was recorded.
     pub(super) hints: Vec<String>,
 }
@@ -71,10 +71,8 @@ impl Summary {
                 .iter()
                 .map(|what| format!("left alone: {what}")),
         );
-        if let Some(why) = &self.not_stored {
-            lines.push(format!(
-                "not stored yet: {why}; the calls wait in the spool"
-            ));
+        if let Some(why) = self.not_stored {
+            lines.push(format!("not stored: {why}"));
         }
         lines.extend(self.hints.iter().map(|hint| format!("hint: {hint}")));
         lines.into_iter().map(|line| format!("{line}\n")).collect()

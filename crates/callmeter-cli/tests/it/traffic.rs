@@ -360,6 +360,17 @@ fn serve_passes_calls_on_by_its_routes_tells_figures_and_ends_with_everything_st
 }
 
 #[test]
+fn serve_ships_what_other_processes_of_the_home_left() {
+    let place = Place::new();
+    crate::ship::spool(&place, 5);
+    let serve = Serve::start(&place, "");
+    while crate::ship::stored(&place) < 5 {
+        std::thread::yield_now();
+    }
+    assert_eq!(serve.stop().0, Some(0));
+}
+
+#[test]
 fn serve_listens_on_this_machine_only() {
     let place = Place::new();
     for listen in ["0.0.0.0:0", "[::]:0"] {

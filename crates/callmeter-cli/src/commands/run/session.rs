@@ -194,6 +194,7 @@ fn config_of(
     config.listen = ([127, 0, 0, 1], 0).into();
     config.is_forward_proxy = is_forward_proxy;
     config.timeouts.drain = DRAIN;
+    config.ca_file = config.ca_file.or_else(|| own_authorities(&variable));
     let caller = args.caller.as_deref().unwrap_or(name);
     config.default_caller = callmeter_core::clean_text(caller, LONGEST_CALLER)
         .0
@@ -209,6 +210,22 @@ fn config_of(
             .insert(route.clone(), Route::to(url).of_provider(upstream.provider));
     }
     Ok(config)
+}
+
+/// Variables by which clients trust more certificates than the system's; `SSL_CERT_FILE` the proxy reads itself.
+const AUTHORITIES: [&str; 3] = [
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+];
+
+/// The file of certificates by which the child's clients trust their provider: what connects in their place must as
+/// well, or a gateway of a company would not be reached any more.
+fn own_authorities(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let files = AUTHORITIES
+        .iter()
+        .filter_map(|name| get(name).map(PathBuf::from));
+    files.into_iter().find(|path| path.is_file())
 }
 
 /// Sums calls up, and marks which providers of the child's variables were served.
@@ -275,4 +292,42 @@ fn is_callmeter(address: &Address) -> bool {
         Ok(answer)
     };
     answer().is_ok_and(|answer| answer.contains(health::SIGN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_clients_trust_are_trusted_by_the_proxy() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("company.pem");
+        std::fs::write(&file, "").unwrap();
+        let of = |variables: &[(&str, &Path)]| {
+            own_authorities(&|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, path)| path.display().to_string())
+            })
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("NODE_EXTRA_CA_CERTS", &file)]), Some(file.clone()));
+        // A directory of certificates, as some clients take, is no file.
+        let variables = [
+            ("REQUESTS_CA_BUNDLE", directory.path()),
+            ("CURL_CA_BUNDLE", &file),
+        ];
+        assert_eq!(of(&variables), Some(file.clone()));
+    }
+
+    #[test]
+    fn a_command_is_named_without_its_directory_and_its_arguments() {
+        let command = ["/usr/bin/python3.12", "-c", "secret"].map(OsString::from);
+        assert_eq!(name_of(&command), "python3.12");
+        assert_eq!(name_of(&[]), "command");
+        let serve = |words: &[&str]| {
+            is_ollama_server(&words.iter().map(OsString::from).collect::<Vec<_>>())
+        };
+        assert!(serve(&["/usr/local/bin/ollama", "serve"]));
+        assert!(!serve(&["ollama", "run", "llama3"]) && !serve(&["ollama"]));
+    }
 }

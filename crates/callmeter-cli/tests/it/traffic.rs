@@ -412,7 +412,7 @@ fn a_run_in_front_of_serve_leaves_the_row_to_it() {
     chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({}));
     let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
     assert!(
-        said.contains("OPENAI_BASE_URL leads to a callmeter"),
+        said.contains("OPENAI_BASE_URL: leads to a callmeter"),
         "{said}"
     );
     assert_eq!(serve.stop().0, Some(0));

@@ -15,9 +15,10 @@ use callmeter_proxy::{CallObserver, EndedCall, ProxyConfig, Route};
 use super::address::Address;
 use super::child::Ended;
 use super::codex::{self, Codex};
+use super::dotenv;
 use super::summary::Summary;
 use super::variable;
-use super::variables::{Plan, Situation};
+use super::variables::{self, Plan, Situation};
 use crate::args::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -41,20 +42,30 @@ pub(super) struct Session {
     plan: Plan,
     marks: Option<Arc<RunMarks>>,
     left_alone: Vec<String>,
+    leads_nowhere: Vec<&'static str>,
     is_forward_proxy: bool,
 }
 
 impl Session {
-    /// Starts a proxy for a command.
+    /// Starts a proxy for a command. `gone` is where one was that is no more: what leads there counts as not set.
     ///
     /// # Errors
     /// When there can be none: then nothing was changed.
-    pub(super) fn start(context: &Context, args: &RunArgs) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        context: &Context,
+        args: &RunArgs,
+        gone: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let began = Instant::now();
         let name = name_of(&args.command);
         let is_forward_proxy = args.http_proxy || context.settings.proxy.http_proxy;
+        let leads_nowhere =
+            gone.map_or_else(Vec::new, |gone| variables::leading_to(gone, &variable));
+        let in_files = std::env::current_dir()
+            .map_or_else(|_| Default::default(), |here| dotenv::names(&here));
         let plan = Situation {
-            get: &variable,
+            get: &|name| variable(name).filter(|_| !leads_nowhere.contains(&name)),
+            in_file: &|name| in_files.contains(name),
             is_own: &is_callmeter,
             listens_at_ollama_host: is_ollama_server(&args.command),
             is_forward_proxy,
@@ -80,6 +91,7 @@ impl Session {
             plan,
             marks,
             left_alone: Vec::new(),
+            leads_nowhere,
             is_forward_proxy,
         };
         session.lead_codex();
@@ -91,17 +103,19 @@ impl Session {
         &self.command
     }
 
-    /// The variables that the child is given beside ours.
-    pub(super) fn variables(&self) -> BTreeMap<&'static str, OsString> {
+    /// The variables that the child is given beside ours; those without a value are taken away.
+    pub(super) fn variables(&self) -> BTreeMap<&'static str, Option<OsString>> {
         let base = self.base();
-        let led = self.plan.variables(&base).into_iter();
-        let mut variables: BTreeMap<_, _> = led
-            .map(|(name, value)| (name, OsString::from(value)))
+        let mut variables: BTreeMap<_, _> = self
+            .leads_nowhere
+            .iter()
+            .map(|name| (*name, None))
             .collect();
-        variables.insert(EnvVar::RunUrl.name(), base.into());
-        if let Some(marks) = &self.marks {
-            variables.insert(EnvVar::Run.name(), marks.path().into());
-        }
+        let led = self.plan.variables(&base).into_iter();
+        variables.extend(led.map(|(name, value)| (name, Some(value.into()))));
+        variables.insert(EnvVar::RunUrl.name(), Some(base.into()));
+        let marks = self.marks.as_ref().map(|marks| marks.path().into());
+        variables.insert(EnvVar::Run.name(), marks);
         variables
     }
 
@@ -141,7 +155,15 @@ impl Session {
             .left
             .iter()
             .filter(|(_, left)| is_empty || left.is_news());
-        left_alone.extend(news.map(|(name, left)| format!("{name} {}", left.as_words())));
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, left) in news {
+            by_reason.entry(left.as_words()).or_default().push(name);
+        }
+        left_alone.extend(
+            by_reason
+                .iter()
+                .map(|(why, names)| format!("{}: {why}", names.join(", "))),
+        );
         let not_stored = match stopped.is_stored {
             _ if is_empty => None,
             Some(_) if is_off => Some("recording is off, see `callmeter on`"),
@@ -267,6 +289,11 @@ fn is_ollama_server(command: &[OsString]) -> bool {
         && command
             .get(1)
             .is_some_and(|arg| arg == "serve" || arg == "start")
+}
+
+/// Whether a proxy of ours is at work at a URL.
+pub(super) fn is_at_work(url: &str) -> bool {
+    Address::of_url(url).is_some_and(|address| is_callmeter(&address))
 }
 
 /// Whether a program at an address of this machine says that it is a callmeter.

@@ -120,6 +120,8 @@ pub(super) enum Left {
     Unreadable,
     /// It is not set, and another of its provider is.
     Other,
+    /// It is not set, and one of its provider stands in a `.env` file, which the program may read.
+    InFile,
     /// Clients take it for a contradiction to another.
     Contradiction,
     /// The command listens where it says.
@@ -131,10 +133,14 @@ impl Left {
     pub(super) const fn as_words(self) -> &'static str {
         match self {
             Self::OwnProxy => "leads to a callmeter, which records what comes there",
-            Self::Unreadable => "is no address of http or https",
-            Self::Other => "is not set, because another variable of its provider is yours",
+            Self::Unreadable => "no address of http or https",
+            Self::Other => "not set, because another variable of its provider is yours",
+            Self::InFile => {
+                "not set, because it or another of its provider stands in a .env file, which the program may read; export \
+                 it, and it is led through callmeter"
+            }
             Self::Contradiction => {
-                "is not set, because clients take it for a contradiction to AZURE_OPENAI_ENDPOINT"
+                "not set, because clients take it for a contradiction to AZURE_OPENAI_ENDPOINT"
             }
             Self::Listens => "says where the command listens",
         }
@@ -142,7 +148,7 @@ impl Left {
 
     /// Whether a user should know although calls were recorded.
     pub(super) const fn is_news(self) -> bool {
-        matches!(self, Self::OwnProxy | Self::Unreadable)
+        matches!(self, Self::OwnProxy | Self::Unreadable | Self::InFile)
     }
 }
 
@@ -169,6 +175,8 @@ impl Plan {
 pub(super) struct Situation<'a> {
     /// A variable of the user's.
     pub(super) get: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether a variable stands in a file that the command may read by itself.
+    pub(super) in_file: &'a dyn Fn(&str) -> bool,
     /// Whether an address is that of a callmeter.
     pub(super) is_own: &'a dyn Fn(&Address) -> bool,
     /// Whether the command is an Ollama server, which listens at `OLLAMA_HOST`.
@@ -246,11 +254,16 @@ impl Situation<'_> {
         {
             return Err(Left::Contradiction);
         }
-        let mut siblings = VARIABLES
-            .iter()
-            .filter(|other| other.provider == variable.provider);
-        if siblings.any(|other| self.value(other.name).is_some()) {
+        let siblings = || {
+            VARIABLES
+                .iter()
+                .filter(|other| other.provider == variable.provider)
+        };
+        if siblings().any(|other| self.value(other.name).is_some()) {
             return Err(Left::Other);
+        }
+        if siblings().any(|other| (self.in_file)(other.name)) {
+            return Err(Left::InFile);
         }
         Ok(Led {
             user: None,
@@ -276,6 +289,15 @@ impl Situation<'_> {
                 .insert(name, format!("{hosts}{separator}{LOOPBACK}"));
         }
     }
+}
+
+/// The variables that lead to a proxy that is no more, that of a `run` which ended before what it had started.
+pub(super) fn leading_to(gone: &str, get: &dyn Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    let names = VARIABLES.iter().map(|variable| variable.name);
+    let names = names
+        .chain(FORWARD)
+        .filter(|name| get(name).is_some_and(|value| value.starts_with(gone)));
+    names.collect()
 }
 
 /// The variables of a `run` within another: led through the outer one's proxy already, they only get a caller.

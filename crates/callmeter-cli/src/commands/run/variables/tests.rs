@@ -12,6 +12,7 @@ fn plan_of(environment: &[(&str, &str)], change: impl FnOnce(&mut Situation<'_>)
     let is_own = |address: &Address| address.origin() == "http://127.0.0.1:2255";
     let mut situation = Situation {
         get: &get,
+        in_file: &|_| false,
         is_own: &is_own,
         listens_at_ollama_host: false,
         is_forward_proxy: false,
@@ -200,4 +201,43 @@ fn a_run_within_another_only_names_its_caller() {
             format!("OPENAI_BASE_URL={BASE}/as/night%20job%2F7/u/openai/v1"),
         ]
     );
+}
+
+#[test]
+fn a_variable_that_stands_in_a_file_of_the_program_s_is_not_hidden_by_ours() {
+    let in_file = |name: &str| name == "OPENAI_BASE_URL";
+    let with_file = |environment: &[(&str, &str)]| {
+        let get = |name: &str| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Situation {
+            get: &get,
+            in_file: &in_file,
+            is_own: &|_| false,
+            listens_at_ollama_host: false,
+            is_forward_proxy: false,
+        }
+        .plan()
+    };
+    let plan = with_file(&[]);
+    assert_eq!(left(&plan, "OPENAI_BASE_URL"), Some(Left::InFile));
+    assert_eq!(left(&plan, "OPENAI_API_BASE"), Some(Left::InFile));
+    assert!(set(&plan).contains_key("ANTHROPIC_BASE_URL"));
+    // One of the environment wins over the file with the program too.
+    let plan = with_file(&[("OPENAI_BASE_URL", "https://gateway/v1")]);
+    assert_eq!(
+        set(&plan)["OPENAI_BASE_URL"],
+        format!("{BASE}/u/openai_base_url/v1")
+    );
+}
+
+#[test]
+fn variables_of_a_run_that_is_no_more_are_known() {
+    let get = |name: &str| match name {
+        "OPENAI_BASE_URL" | "HTTPS_PROXY" => Some(format!("{BASE}/u/openai/v1")),
+        "OLLAMA_HOST" => Some("http://gpu-1:11434".to_owned()),
+        _ => None,
+    };
+    assert_eq!(leading_to(BASE, &get), ["OPENAI_BASE_URL", "HTTPS_PROXY"]);
 }

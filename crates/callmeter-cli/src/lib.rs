@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod context;
 mod demo;
+mod doubles;
 mod failure;
 mod filter;
 mod log;

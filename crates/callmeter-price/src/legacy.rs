@@ -4,9 +4,7 @@
 //! Floats, a zero for unknown models and rounding to six decimals belong to this book alone: its model
 //! computed `round((in · a + out · b) / 1e6, 6)` in doubles, and so does it.
 
-use callmeter_core::{
-    CallRecord, Cost, CostSource, Flags, Layer, PicoUsd, PriceMatch, UnpricedReason,
-};
+use callmeter_core::{CallRecord, Cost, CostSource, Layer, PicoUsd, PriceMatch, UnpricedReason};
 
 use crate::pricing::Priced;
 
@@ -51,7 +49,7 @@ const FREE_PREFIXES: &[&str] = &["meta/", "nvidia/", "deepseek-"];
 pub(crate) fn price(record: &CallRecord) -> Priced {
     let mut priced = Priced::default();
     let cost = &mut priced.cost;
-    if record.flags.contains(Flags::COUNTED_ELSEWHERE) {
+    if record.is_counted_elsewhere() {
         cost.unpriced_reason = Some(UnpricedReason::CountedElsewhere);
         return priced;
     }

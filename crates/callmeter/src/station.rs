@@ -159,6 +159,7 @@ impl Station {
             provider: bounded(call.provider, Field::Provider.limit()).into(),
             model_requested: bounded(call.model, Field::ModelRequested.limit()).into(),
             scope,
+            rev: call.rev,
             ..Opening::new(call_id, Layer::Proxy, opened_ns)
         };
         let slot = if scope.is_some() {

@@ -8,11 +8,12 @@ use callmeter::settings::{Compat, PromptHash, Resolved};
 use callmeter::{Home, HomeStanding, Switch};
 use callmeter_core::DropReason;
 use callmeter_flight::{FlightBuffer, Options};
-use callmeter_store::StoreError;
+use callmeter_store::{Filter, StoreError};
 
 use crate::args::GlobalArgs;
 use crate::commands::{config, status, switch};
 use crate::context::Context;
+use crate::doubles::Doubles;
 use crate::failure;
 use crate::print;
 
@@ -351,8 +352,12 @@ fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
 
 fn look_at_store(context: &Context, findings: &mut Findings) {
     let url = &context.url;
-    let facts = match context.existing_store().and_then(|mut store| store.facts()) {
-        Ok(facts) => facts,
+    let opened = context.existing_store().and_then(|mut store| {
+        let doubles = Doubles::of(context, &mut store, &Filter::default())?;
+        Ok((store.facts()?, doubles))
+    });
+    let (facts, doubles) = match opened {
+        Ok(read) => read,
         Err(StoreError::NotFound(_)) => {
             findings.add(
                 "store",
@@ -394,6 +399,17 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         );
         findings.add("zone", Verdict::Note, says);
         findings.hint("a store keeps the zone that it was made with");
+    }
+    if let Some(doubles) = doubles.in_words() {
+        findings.add(
+            "doubles",
+            Verdict::Note,
+            format!("possible doubles: {doubles}"),
+        );
+        findings.hint(
+            "these are guards under `callmeter run` of providers that it did not lead; give the guard the name of the \
+             provider that its call went to, or take the guard away",
+        );
     }
     if facts.rejected > 0 {
         let says = format!(

@@ -548,7 +548,7 @@ pub(super) static KEYS: [Key; 35] = [
         name: "proxy.max_body_bytes",
         purpose: "the longest body of a request that is passed on; a response has no limit",
         takes: "a size of at least 64 KiB",
-        default: "256MiB",
+        default: "1GiB",
         is_secret: false,
         apply: |settings, raw, _| {
             settings.proxy.max_body_bytes = value::size(raw, 64 << 10)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::http::{Message, Wire};
-use crate::rig::Rig;
+use crate::rig::{Rig, route};
 use crate::upstream::{Step, Upstream, send};
 
 /// xorshift64: the same exchanges in every run.
@@ -164,7 +164,7 @@ async fn exchange(
 #[tokio::test]
 async fn exchanges_made_up_by_chance_are_the_same_with_and_without_the_proxy() {
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    let answers: Arc<Vec<Vec<Step>>> = Arc::new((0..300).map(|_| chance.answer()).collect());
+    let answers: Arc<Vec<Vec<Step>>> = Arc::new((0..200).map(|_| chance.answer()).collect());
     let given = Arc::clone(&answers);
     let upstream = Upstream::by(move |request| {
         let number: usize = request.header("x-number").unwrap().parse().unwrap();
@@ -172,22 +172,31 @@ async fn exchanges_made_up_by_chance_are_the_same_with_and_without_the_proxy() {
     })
     .await;
     let rig = Rig::to(&upstream.url()).await;
+    // A request that may be sent again is held, and its answer's beginning awaited: another way through the proxy.
+    let nobody = format!("http://{}", Upstream::nobody().await);
+    let held = Rig::of("fake", route([(upstream.url(), None), (nobody, None)])).await;
     for number in 0..answers.len() {
         let (method, path, rest) = chance.request();
         let direct = exchange(upstream.address, &path, number, (method, &rest)).await;
         let asked = upstream.request().await.end_to_end();
-        let proxied = exchange(
-            rig.address,
-            &format!("/u/fake{path}"),
-            number,
-            (method, &rest),
-        )
-        .await;
-        assert_eq!(proxied, direct, "{number}: what the client got");
-        assert_eq!(
-            upstream.request().await.end_to_end(),
-            asked,
-            "{number}: what the upstream got"
-        );
+        let is_final = direct.status() < 500;
+        for rig in [Some(&rig), is_final.then_some(&held)]
+            .into_iter()
+            .flatten()
+        {
+            let proxied = exchange(
+                rig.address,
+                &format!("/u/fake{path}"),
+                number,
+                (method, &rest),
+            )
+            .await;
+            assert_eq!(proxied, direct, "{number}: what the client got");
+            assert_eq!(
+                upstream.request().await.end_to_end(),
+                asked,
+                "{number}: what the upstream got"
+            );
+        }
     }
 }

@@ -339,6 +339,10 @@ impl Exchange<'_> {
                 None => OutBody::Empty,
             },
         };
+        if self.pool != Pool::Framed && body.size_hint().exact().is_none() {
+            // Of some methods hyper believes only so that they have a body.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         if asks {
             // What is to be hidden must be readable.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -107,7 +107,9 @@ impl Request {
 
     /// Opens the guard of the outer call, where there may be several tries.
     pub(crate) fn open_outer(&self, facts: &RequestFacts) -> Option<OuterGuard> {
-        let claim = self.claim.as_ref().filter(|_| self.is_chain);
+        // What may turn out to be no call completes none.
+        let is_to = self.is_chain && facts.api != Api::Unknown;
+        let claim = self.claim.as_ref().filter(|_| is_to);
         let guard = self.guard(facts, Some(claim?), Duration::ZERO)?;
         Some(OuterGuard::new(guard))
     }

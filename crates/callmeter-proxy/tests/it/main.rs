@@ -7,9 +7,11 @@
 )]
 
 mod cancelling;
+mod environment;
 mod failures;
 mod fallback;
 mod http;
+mod oddities;
 mod protocols;
 mod rig;
 mod rows;

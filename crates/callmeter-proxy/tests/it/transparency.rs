@@ -128,6 +128,10 @@ async fn answers_without_a_body_have_none() {
             "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"x\"\r\n\r\n",
         ),
         ("GET", "HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n"),
+        (
+            "HEAD",
+            "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
         ("GET", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n"),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (

@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use crate::site::Site;
     #[pymodule_export]
-    use crate::state::{CallState, Ready, log_ai_call, record};
+    use crate::state::{CallState, log_ai_call, record};
     #[pymodule_export]
     use crate::store::{query, run_command};
     #[pymodule_export]

@@ -10,12 +10,24 @@ import pathlib
 from typing import Any
 
 import ai_call_logger_reference as old
+import callmeter.compat
 import pytest
 
-import callmeter.compat
-
 CASES = json.loads((pathlib.Path(__file__).parent / "golden.json").read_text())
-ATTRIBUTES = "caller provider model request_id input_tokens output_tokens status fallback_to cache_hit rag_hit error meta".split()
+ATTRIBUTES = [
+    "caller",
+    "provider",
+    "model",
+    "request_id",
+    "input_tokens",
+    "output_tokens",
+    "status",
+    "fallback_to",
+    "cache_hit",
+    "rag_hit",
+    "error",
+    "meta",
+]
 
 
 def exception(case: dict[str, Any]) -> BaseException | None:

@@ -66,7 +66,9 @@ def test_the_host_s_database_manager_names_the_store_and_nothing_shows_its_passw
     assert "database.manager" in done.stdout
     assert "ai_call_logger" in done.stdout
     info = done.stderr.splitlines()[0]
-    assert info.startswith("INFO services.ai_call_logger [AICallLogger] calls go to postgres://shop@db.internal:6432/shop")
+    assert info.startswith(
+        "INFO services.ai_call_logger [AICallLogger] calls go to postgres://shop@db.internal:6432/shop"
+    )
     assert "hunter2" not in done.stdout + done.stderr
     for path in host.home.rglob("*"):
         assert not path.is_file() or b"hunter2" not in path.read_bytes(), path
@@ -127,8 +129,8 @@ def test_init_takes_settings_and_refuses_what_is_none(host: Any) -> None:
                 callmeter.init(**wrong)
             except callmeter.SettingsError as error:
                 print("refused", "mysql://db" in str(error))
-        callmeter.init(store_url="sqlite:{host.directory}/calls.db", service="shop")
-        print(callmeter.settings()["scope.service"] if "scope.service" in callmeter.settings() else callmeter.settings()["service"])
+        callmeter.init(store_url="sqlite:{host.directory}/calls.db", scope__service="shop")
+        print(callmeter.settings()["scope.service"])
         try:
             callmeter.init()
         except RuntimeError as error:

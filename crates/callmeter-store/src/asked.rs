@@ -4,6 +4,7 @@
 //! names, moments and money in words; it may be any single `SELECT`, over that or over the tables. In a table
 //! `ai_calls`, which is the user's own, there is nothing to be named.
 
+use callmeter_core::ErrorKind;
 use rusqlite::types::ValueRef;
 
 use crate::StoreError;
@@ -47,6 +48,16 @@ const POSTGRES: &str = recorded_calls!(
     "c.cost_picousd / 1e12"
 );
 
+/// The words of an error's kind in place of its number.
+fn with_kinds(names: &str) -> String {
+    let kinds: String = ErrorKind::ALL
+        .iter()
+        .map(|kind| format!(" WHEN {} THEN '{kind}'", kind.code()))
+        .collect();
+    let named = format!("CASE c.error_kind{kinds} END AS error_kind, c.http_status, ");
+    names.replacen("c.http_status, ", &named, 1)
+}
+
 /// A question without what may stand at its end.
 fn bare(sql: &str) -> &str {
     sql.trim().trim_end_matches(';').trim_end()
@@ -57,7 +68,11 @@ pub(crate) fn ask_sqlite(
     conn: &rusqlite::Connection,
     sql: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let mut statement = conn.prepare(&format!("{SQLITE}SELECT * FROM ({})", bare(sql)))?;
+    let mut statement = conn.prepare(&format!(
+        "{}SELECT * FROM ({})",
+        with_kinds(SQLITE),
+        bare(sql)
+    ))?;
     let names = (0..statement.column_count())
         .map(|at| {
             let name = statement.column_name(at)?;
@@ -100,7 +115,11 @@ fn json_of(value: ValueRef<'_>) -> serde_json::Value {
 /// error of the protocol, and nothing can be written in the transaction that it stands in.
 #[cfg(feature = "postgres")]
 pub(crate) fn of_postgres(sql: &str, has_names: bool) -> String {
-    let names = if has_names { POSTGRES } else { "" };
+    let names = if has_names {
+        with_kinds(POSTGRES)
+    } else {
+        String::new()
+    };
     format!(
         "{names}SELECT row_to_json(answer)::text FROM ({}) AS answer",
         bare(sql)

@@ -51,7 +51,23 @@ const ENDINGS: &[&str] = &[
     "UndefinedColumn",
     "UndefinedFunction",
     "Fault",
+    "Representation",
+    "Truncation",
+    "OutOfRange",
+    "Privilege",
+    "NotAvailable",
+    "Shutdown",
+    "Connections",
+    "Transaction",
+    "DivisionByZero",
+    "DiskFull",
+    "OutOfMemory",
+    "ObjectInUse",
+    "InvalidPassword",
 ];
+
+/// How names of exceptions in camel case begin.
+const BEGINNINGS: &[&str] = &["Undefined", "Duplicate", "Invalid", "TooMany"];
 
 /// Names of exceptions in lower case.
 const LOWER: &[&str] = &["error", "gaierror", "herror", "timeout"];
@@ -116,8 +132,16 @@ pub(super) fn given(name: &str) -> Option<String> {
 pub(super) fn is_exception(name: &str) -> bool {
     let last = last_segment(name);
     let is_cased = last.starts_with(|c: char| c.is_ascii_uppercase())
-        && ENDINGS.iter().any(|ending| last.ends_with(ending));
+        && (ENDINGS.iter().any(|ending| last.ends_with(ending)) || begins_as_one(last));
     name.len() <= LONGEST && (is_cased || LOWER.contains(&last))
+}
+
+/// Whether a name in camel case begins as those of exceptions do.
+fn begins_as_one(name: &str) -> bool {
+    let rest = BEGINNINGS
+        .iter()
+        .find_map(|beginning| name.strip_prefix(beginning));
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 /// The type that a text begins with, and its message.

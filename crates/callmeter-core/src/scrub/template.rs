@@ -190,7 +190,9 @@ impl<'t> Reading<'t> {
             "" => {}
             "." => self.out.push('.'),
             _ => {
-                self.out.push(' ');
+                if !self.out.ends_with(' ') {
+                    self.out.push(' ');
+                }
                 self.out.push_str(GAP);
             }
         }

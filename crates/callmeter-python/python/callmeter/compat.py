@@ -194,6 +194,9 @@ def _finish(state: Any) -> None:
             state.duration_ms,
         )
         return
+    if _async_write is not _OWN["_async_write"] or _write_to_db is not _OWN["_write_to_db"]:
+        # Whoever looks at the state instead of the row finds the cost in it.
+        _put_cost(state)
     _async_write(state)
 
 

@@ -258,7 +258,7 @@ pub(super) static KEYS: [Key; 27] = [
     },
     Key {
         name: "privacy.errors",
-        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/concepts/errors.md",
+        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/reference/errors.md",
         takes: "class or scrubbed",
         default: "class; scrubbed under compat",
         is_secret: false,

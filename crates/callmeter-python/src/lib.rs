@@ -12,14 +12,17 @@ mod baseline;
 mod capture;
 mod classify;
 mod hooks;
+mod kept;
 mod log;
 mod meta;
+mod ready;
 mod recorder;
 mod site;
 mod state;
 mod store;
 mod switch;
 mod text;
+mod told;
 
 use pyo3::prelude::*;
 

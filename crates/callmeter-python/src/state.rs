@@ -10,18 +10,18 @@
 
 use std::time::{Duration, Instant};
 
-use callmeter::CallGuard;
 use callmeter::binding::{self, CallSite, OpenedCall};
-use callmeter_core::TokenCount;
-use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyType};
 
 use crate::classify::{Classified, classify};
+use crate::kept::{Lasted, Tokens, micros};
+use crate::ready::Ready;
 use crate::recorder::gate;
 use crate::site::{self, Site};
-use crate::text::{answered, count, cut, is_true, with_text};
+use crate::text::{answered, cut, is_true, with_text};
+use crate::told::Told;
 use crate::{hooks, meta, switch};
 
 /// The longest texts that a state keeps, in characters.
@@ -36,25 +36,25 @@ const EXCEPTION: usize = 1_500;
 #[pyclass(module = "callmeter", subclass, weakref)]
 pub(crate) struct CallState {
     caller: Py<PyAny>,
-    provider: Py<PyAny>,
-    model: Py<PyAny>,
-    request_id: Option<Py<PyAny>>,
-    input: Tokens,
-    output: Tokens,
-    status: Option<Py<PyAny>>,
-    fallback_to: Option<Py<PyAny>>,
-    error: Option<Py<PyAny>>,
-    cost_usd: Option<Py<PyAny>>,
-    meta: Option<Py<PyDict>>,
-    cache_hit: Option<bool>,
-    rag_hit: Option<bool>,
+    pub(crate) provider: Py<PyAny>,
+    pub(crate) model: Py<PyAny>,
+    pub(crate) request_id: Option<Py<PyAny>>,
+    pub(crate) input: Tokens,
+    pub(crate) output: Tokens,
+    pub(crate) status: Option<Py<PyAny>>,
+    pub(crate) fallback_to: Option<Py<PyAny>>,
+    pub(crate) error: Option<Py<PyAny>>,
+    pub(crate) cost_usd: Option<Py<PyAny>>,
+    pub(crate) meta: Option<Py<PyDict>>,
+    pub(crate) cache_hit: Option<bool>,
+    pub(crate) rag_hit: Option<bool>,
     /// Whether provider and model are others than when the call was opened.
-    is_provider_new: bool,
-    is_model_new: bool,
+    pub(crate) is_provider_new: bool,
+    pub(crate) is_model_new: bool,
     duration: Lasted,
-    ttft_us: Option<u64>,
+    pub(crate) ttft_us: Option<u64>,
     /// Of a stream: whether it came to its end.
-    stream_complete: Option<bool>,
+    pub(crate) stream_complete: Option<bool>,
     site: Option<&'static CallSite>,
     in_flight: Option<OpenedCall>,
     /// How often it was entered and not left yet.
@@ -62,27 +62,7 @@ pub(crate) struct CallState {
     /// Whether `callmeter.compat` sees to it: somebody patched that module.
     is_by_compat: bool,
     /// Whether `error` is what an exception said, not the host.
-    is_error_of_exception: bool,
-}
-
-/// Tokens as the host sees them, and as the row counts them.
-enum Tokens {
-    /// Nobody said anything: 0 to the host, unknown to the row.
-    Unsaid,
-    Said {
-        seen: Py<PyAny>,
-        recorded: TokenCount,
-    },
-    /// An attribute that was assigned: looked at when the call ends.
-    Assigned(Py<PyAny>),
-}
-
-/// How long the call was.
-enum Lasted {
-    NotYet,
-    Since(Instant),
-    Microseconds(u64),
-    Assigned(Py<PyAny>),
+    pub(crate) is_error_of_exception: bool,
 }
 
 /// Opens the state of one call; `with` records it.
@@ -113,13 +93,37 @@ pub(crate) fn record(state: &Bound<'_, CallState>) -> bool {
     if !gate::is_ready_or_made_so(py) || !switch::is_on(py) {
         return false;
     }
-    let ago = state.borrow().duration.known_us(py).unwrap_or(0);
-    let Some(call) = CallState::open(state, None, Duration::from_micros(ago)) else {
+    let (names, told, ago) = {
+        let state = state.borrow();
+        let ago = state.duration.known_us(py).unwrap_or(0);
+        (state.names(py), Told::of(py, &state), ago)
+    };
+    let Some(call) = open(py, &names, None, Duration::from_micros(ago)) else {
         return false;
     };
     let mut guard = call.into_guard();
-    Told::of(state).tell(py, &mut guard);
+    told.tell(py, &mut guard);
     guard.finish_lasting(ago).is_some()
+}
+
+/// Caller, provider and model.
+type Names = (Py<PyAny>, Py<PyAny>, Py<PyAny>);
+
+/// Takes a slot for a call that began `ago`; `None` while nothing is recorded.
+#[inline]
+fn open(
+    py: Python<'_>,
+    (caller, provider, model): &Names,
+    site: Option<&'static CallSite>,
+    ago: Duration,
+) -> Option<OpenedCall> {
+    with_name(caller.bind(py), |caller| {
+        with_name(provider.bind(py), |provider| {
+            with_name(model.bind(py), |model| {
+                binding::open(caller, provider, model, site, ago)
+            })
+        })
+    })
 }
 
 impl CallState {
@@ -157,49 +161,24 @@ impl CallState {
         }
     }
 
-    /// Takes a slot for the call; `None` while nothing is recorded.
-    #[inline]
-    fn open(
-        slf: &Bound<'_, Self>,
-        site: Option<&'static CallSite>,
-        ago: Duration,
-    ) -> Option<OpenedCall> {
-        let py = slf.py();
-        let (caller, provider, model) = {
-            let state = slf.borrow();
-            let names = (&state.caller, &state.provider, &state.model);
-            (
-                names.0.clone_ref(py),
-                names.1.clone_ref(py),
-                names.2.clone_ref(py),
-            )
-        };
-        with_name(caller.bind(py), |caller| {
-            with_name(provider.bind(py), |provider| {
-                with_name(model.bind(py), |model| {
-                    binding::open(caller, provider, model, site, ago)
-                })
-            })
-        })
-    }
-
     /// Begins the call. `benches/` watches it.
     fn enter(slf: &Bound<'_, Self>) {
         let py = slf.py();
-        {
+        let (names, site) = {
             let mut state = slf.borrow_mut();
             state.depth = state.depth.saturating_add(1);
             if state.depth > 1 {
                 return;
             }
-        }
+            (state.names(py), state.site)
+        };
         let is_by_compat = hooks::is_patched();
-        hooks::consult_registry(slf);
+        hooks::consult_registry(names.0.bind(py));
         let is_on =
             !is_by_compat && switch::is_on(py) && gate::is_ready_or_made_so(py) && binding::is_on();
         let call = if is_on {
-            let site = slf.borrow().site.or_else(|| site::of_caller(py));
-            Self::open(slf, site, Duration::ZERO)
+            let site = site.or_else(|| site::of_caller(py));
+            open(py, &names, site, Duration::ZERO)
         } else {
             None
         };
@@ -215,38 +194,42 @@ impl CallState {
     /// Ends the call. `benches/` watches it.
     fn leave(slf: &Bound<'_, Self>, kind: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) {
         let py = slf.py();
+        let failure = if kind.is_none() {
+            None
+        } else {
+            let kind = kind.cast::<PyType>().ok();
+            kind.map(|kind| classify(kind, exception))
+        };
+        if slf.borrow().depth <= 1 {
+            if let Some(failure) = &failure {
+                Self::note_failure(slf, failure);
+            }
+            if hooks::is_costed() {
+                hooks::call_compat(py, "_put_cost", (slf,));
+            }
+        }
         let call = {
             let mut state = slf.borrow_mut();
             state.depth = state.depth.saturating_sub(1);
             if state.depth > 0 {
                 return;
             }
-            state.in_flight.take()
+            state
+                .in_flight
+                .take()
+                .map(|call| (call, Told::of(py, &state)))
         };
-        let failure = kind
-            .cast::<PyType>()
-            .ok()
-            .map(|kind| classify(kind, exception));
-        if let Some(failure) = &failure {
-            Self::note_failure(slf, failure);
-        }
-        if hooks::is_costed() {
-            hooks::call_compat(py, "_put_cost", (slf,));
-        }
-        let lasted = match call {
-            Some(call) => {
-                gate::make_ready(py);
-                let mut guard = call.into_guard();
-                Told::of(slf).tell(py, &mut guard);
-                match failure {
-                    Some(failure) => {
-                        guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
-                    }
-                    None => guard.finish_timed(),
+        let lasted = call.and_then(|(call, told)| {
+            gate::make_ready(py);
+            let mut guard = call.into_guard();
+            told.tell(py, &mut guard);
+            match &failure {
+                Some(failure) => {
+                    guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
                 }
+                None => guard.finish_timed(),
             }
-            None => None,
-        };
+        });
         let mut state = slf.borrow_mut();
         state.duration = match (lasted, &state.duration) {
             (Some(us), _) => Lasted::Microseconds(us),
@@ -261,6 +244,15 @@ impl CallState {
         if is_by_compat {
             hooks::call_compat(py, "_finish", (slf,));
         }
+    }
+
+    /// Caller, provider and model, as they are now.
+    fn names(&self, py: Python<'_>) -> Names {
+        (
+            self.caller.clone_ref(py),
+            self.provider.clone_ref(py),
+            self.model.clone_ref(py),
+        )
     }
 
     /// The attributes as an exception leaves them.
@@ -355,7 +347,7 @@ impl CallState {
         format!("<CallState caller={caller:?} status={status:?}>")
     }
 
-    #[pyo3(signature = (input=None, output=None))]
+    #[pyo3(signature = (input=None, output=None), text_signature = "($self, input=0, output=0)")]
     fn set_tokens(
         slf: &Bound<'_, Self>,
         input: Option<&Bound<'_, PyAny>>,
@@ -382,13 +374,13 @@ impl CallState {
         }
     }
 
-    #[pyo3(signature = (hit=None))]
+    #[pyo3(signature = (hit=None), text_signature = "($self, hit=True)")]
     fn set_cache_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
         let hit = hit.is_none_or(is_true);
         slf.borrow_mut().cache_hit = Some(hit);
     }
 
-    #[pyo3(signature = (hit=None))]
+    #[pyo3(signature = (hit=None), text_signature = "($self, hit=True)")]
     fn set_rag_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
         let hit = hit.is_none_or(is_true);
         slf.borrow_mut().rag_hit = Some(hit);
@@ -612,11 +604,6 @@ impl CallState {
 }
 
 impl CallState {
-    /// Who calls.
-    pub(crate) fn caller_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
-        slf.borrow().caller.bind(slf.py()).clone()
-    }
-
     /// The state's meta, made when it is first asked for.
     fn meta_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyDict> {
         let py = slf.py();
@@ -626,43 +613,6 @@ impl CallState {
     }
 }
 
-impl Tokens {
-    fn of(value: Option<&Bound<'_, PyAny>>) -> Self {
-        value.map_or(Self::Unsaid, |value| {
-            let counted = count(value);
-            Self::Said {
-                seen: counted.seen.unbind(),
-                recorded: counted.recorded,
-            }
-        })
-    }
-
-    fn seen(&self, py: Python<'_>) -> Py<PyAny> {
-        match self {
-            Self::Unsaid => PyInt::new(py, 0).into_any().unbind(),
-            Self::Said { seen, .. } | Self::Assigned(seen) => seen.clone_ref(py),
-        }
-    }
-}
-
-impl Lasted {
-    fn known_us(&self, py: Python<'_>) -> Option<u64> {
-        match self {
-            Self::NotYet => None,
-            Self::Since(began) => Some(micros(began.elapsed())),
-            Self::Microseconds(us) => Some(*us),
-            Self::Assigned(ms) => {
-                let ms = count(ms.bind(py)).recorded.known()?;
-                Some(ms.saturating_mul(1_000))
-            }
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// Gives `use_it` a name; one that is falsy is `unknown`.
 #[inline]
 fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
@@ -670,149 +620,4 @@ fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
         "" | "None" => use_it("unknown"),
         text => use_it(text),
     })
-}
-
-/// What a guard is to be told, taken out of a state, so that it is not borrowed while Python code runs.
-struct Told<'py> {
-    provider: Option<Bound<'py, PyAny>>,
-    model: Option<Bound<'py, PyAny>>,
-    request_id: Option<Bound<'py, PyAny>>,
-    input: Figure<'py>,
-    output: Figure<'py>,
-    status: Option<Bound<'py, PyAny>>,
-    fallback_to: Option<Bound<'py, PyAny>>,
-    error: Option<Bound<'py, PyAny>>,
-    cost_usd: Option<Bound<'py, PyAny>>,
-    meta: Option<Bound<'py, PyDict>>,
-    cache_hit: Option<bool>,
-    rag_hit: Option<bool>,
-    ttft_us: Option<u64>,
-    stream_complete: Option<bool>,
-}
-
-enum Figure<'py> {
-    Known(TokenCount),
-    Of(Bound<'py, PyAny>),
-}
-
-impl<'py> Figure<'py> {
-    fn of(py: Python<'py>, tokens: &Tokens) -> Self {
-        match tokens {
-            Tokens::Unsaid => Self::Known(TokenCount::Absent),
-            Tokens::Said { recorded, .. } => Self::Known(*recorded),
-            Tokens::Assigned(value) => Self::Of(value.bind(py).clone()),
-        }
-    }
-
-    fn count(&self) -> TokenCount {
-        match self {
-            Self::Known(count) => *count,
-            Self::Of(value) => count(value).recorded,
-        }
-    }
-}
-
-impl<'py> Told<'py> {
-    #[inline]
-    fn of(slf: &Bound<'py, CallState>) -> Self {
-        let py = slf.py();
-        let state = slf.borrow();
-        let given = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.bind(py).clone());
-        Self {
-            provider: state
-                .is_provider_new
-                .then(|| state.provider.bind(py).clone()),
-            model: state.is_model_new.then(|| state.model.bind(py).clone()),
-            request_id: given(&state.request_id),
-            input: Figure::of(py, &state.input),
-            output: Figure::of(py, &state.output),
-            status: given(&state.status),
-            fallback_to: given(&state.fallback_to),
-            error: given(&state.error).filter(|_| !state.is_error_of_exception),
-            cost_usd: given(&state.cost_usd),
-            meta: state.meta.as_ref().map(|meta| meta.bind(py).clone()),
-            cache_hit: state.cache_hit,
-            rag_hit: state.rag_hit,
-            ttft_us: state.ttft_us,
-            stream_complete: state.stream_complete,
-        }
-    }
-
-    /// Tells the guard. An exception, if there was one, is told by its end.
-    fn tell(&self, py: Python<'py>, guard: &mut CallGuard) {
-        if let Some(provider) = &self.provider {
-            with_text(provider, |text| {
-                guard.provider(text);
-            });
-        }
-        if let Some(model) = &self.model {
-            with_text(model, |text| {
-                guard.model(text);
-            });
-        }
-        if let Some(request_id) = &self.request_id {
-            with_text(request_id, |text| {
-                guard.request_id(text);
-            });
-        }
-        let (input, output) = (self.input.count(), self.output.count());
-        if input != TokenCount::Absent || output != TokenCount::Absent {
-            guard.tokens(input, output);
-        }
-        if let Some(hit) = self.cache_hit {
-            guard.cache_hit(hit);
-        }
-        if let Some(hit) = self.rag_hit {
-            guard.rag_hit(hit);
-        }
-        if self.ttft_us.is_some() || self.stream_complete.is_some() {
-            guard.first_token_at(self.ttft_us);
-            guard.streaming(true);
-        }
-        if let Some(complete) = self.stream_complete {
-            guard.stream_complete(complete);
-        }
-        if let Some(error) = &self.error {
-            with_text(error, |text| {
-                guard.error(text);
-            });
-        }
-        if let Some(target) = &self.fallback_to {
-            with_text(target, |text| {
-                guard.fallback_to(text);
-            });
-        }
-        // After what implies one: the status stands as the host sees it.
-        if let Some(status) = &self.status {
-            with_text(status, |text| {
-                guard.status(text);
-            });
-        }
-        if let Some(cost) = &self.cost_usd {
-            meta::tell_cost(cost, guard);
-        }
-        if let Some(meta) = &self.meta {
-            meta::tell(py, meta, guard);
-        }
-    }
-}
-
-/// An awaitable that is ready.
-#[pyclass(module = "callmeter._native")]
-pub(crate) struct Ready(Option<Py<PyAny>>);
-
-#[pymethods]
-impl Ready {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let value = slf.borrow_mut().0.take();
-        Err(PyStopIteration::new_err((value,)))
-    }
 }

@@ -19,6 +19,7 @@ mod postgres;
 mod postgres_url;
 mod question;
 mod rollup;
+mod shelf;
 mod sqlite;
 mod url;
 mod zone;
@@ -40,6 +41,7 @@ pub use self::postgres_url::PostgresUrl;
 pub use self::question::{
     CallsQuery, Dimension, Filter, Period, ReportQuery, ReportRow, StoreFacts, Totals, Unpriced,
 };
+pub use self::shelf::{BookShelf, KeptRevision};
 pub use self::sqlite::{SQLITE_FORMAT, SqliteReader, SqliteStore};
 pub use self::url::{StoreUrl, StoreUrlError};
 pub use self::zone::{AccountingZone, UnknownZone};

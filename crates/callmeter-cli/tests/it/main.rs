@@ -9,6 +9,7 @@ mod inspect;
 mod looks;
 mod outage;
 mod postgres;
+mod prices;
 mod privacy;
 #[cfg(unix)]
 mod running;

@@ -20,6 +20,7 @@ mod partitions;
 mod reader;
 mod rollup;
 mod schema;
+mod shelf;
 mod writer;
 
 use callmeter_core::SinkErrorKind;
@@ -28,6 +29,7 @@ pub use self::migrate::{Migrated, PostgresSchema, SchemaStatus};
 pub use self::partitions::PartitionChanges;
 pub use self::reader::PostgresReader;
 pub use self::schema::FORMAT as POSTGRES_FORMAT;
+pub(crate) use self::shelf::PostgresShelf;
 pub use self::writer::PostgresStore;
 use crate::{ServerError, StoreError};
 

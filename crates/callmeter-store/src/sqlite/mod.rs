@@ -13,8 +13,10 @@ mod reader;
 mod retention;
 mod rollup;
 mod schema;
+mod shelf;
 mod writer;
 
 pub use self::reader::SqliteReader;
 pub use self::schema::FORMAT as SQLITE_FORMAT;
+pub(crate) use self::shelf::SqliteShelf;
 pub use self::writer::SqliteStore;

@@ -67,6 +67,18 @@ pub(crate) enum Command {
     On(SwitchArgs),
     /// Switch recording off, in running processes too
     Off(OffArgs),
+    /// Price stored calls anew: those without a price, or with --all every one
+    Reprice(RepriceArgs),
+    /// What the same calls would have cost by another book or with another model; nothing is written
+    #[command(name = "what-if")]
+    WhatIf(WhatIfArgs),
+    /// What calls would cost on GPUs of one's own, and what those on them save
+    Savings(SavingsArgs),
+    /// Budgets: what is spent, and where it is going
+    Budget {
+        #[command(subcommand)]
+        command: BudgetCommand,
+    },
     /// Price calls from standard input, a line of JSON each
     Price(PriceArgs),
     /// The price book: what it says, what it lacks, and how it changes
@@ -76,6 +88,10 @@ pub(crate) enum Command {
     },
     /// Read recorded exchanges with providers from standard input, a line of JSON each
     Inspect(InspectArgs),
+    /// Run a command and record its calls, without a change to it
+    Run(RunArgs),
+    /// Be a proxy on this machine that records the calls that pass, and ship them
+    Serve(ServeArgs),
     /// Ship what the processes of the home record, and what dead ones left, until told to stop
     Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
@@ -240,6 +256,47 @@ pub(crate) struct ShipArgs {
     pub(crate) drain: std::time::Duration,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: the command's own; 128 and the number of the signal that ended it, 127 when it is not found, \
+    126 when it cannot be started; 2 wrong usage. Settings that cannot be used are an error before it starts: 1"
+)]
+pub(crate) struct RunArgs {
+    /// Who calls, instead of the command's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// Write the summary to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+    /// Be a plain forward proxy as well: reads calls to http:// hosts that stand in the code, counts connections that
+    /// cannot be read
+    #[arg(long)]
+    pub(crate) http_proxy: bool,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 told to stop, all that waited is stored; 1 failed; 2 wrong usage; 3 some calls still wait \
+    in the spools (standard error says how many)"
+)]
+pub(crate) struct ServeArgs {
+    /// Where to listen, instead of proxy.listen; only on this machine
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// How long requests in flight, and then the last calls, may take once told to stop (SIGTERM, SIGINT; a second
+    /// one ends at once)
+    #[arg(long, default_value = "25s", value_name = "TIME", value_parser = crate::commands::ship::duration)]
+    pub(crate) drain: std::time::Duration,
+}
+
 /// Which calls are meant.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct FilterArgs {
@@ -300,6 +357,9 @@ pub(crate) struct CallsArgs {
     /// How many
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) limit: usize,
+    /// Only calls whose provider stated what they cost, beside what the book says
+    #[arg(long)]
+    pub(crate) reported: bool,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 }
@@ -328,6 +388,113 @@ pub(crate) struct OffArgs {
     pub(crate) for_: Option<String>,
     #[command(flatten)]
     pub(crate) switch: SwitchArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A reprice that was stopped, or killed, goes on with --resume; what is done stays done. Exit codes: 0 \
+    done, 1 failed, 2 wrong usage"
+)]
+pub(crate) struct RepriceArgs {
+    /// Calls that have a price as well
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print the difference by model and day, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Closed days as well, which `prices.closed_until` keeps as they are
+    #[arg(long)]
+    pub(crate) reopen: bool,
+    /// By this book, which becomes the store's: market, legacy, or the file of a book
+    #[arg(long, value_name = "BOOK")]
+    pub(crate) book: Option<String>,
+    /// Take back the reprice of this revision
+    #[arg(long, value_name = "REV", conflicts_with_all = ["all", "dry_run", "book", "resume", "list", "since", "until",
+        "caller", "provider", "model", "status", "project", "team"])]
+    pub(crate) undo: Option<u32>,
+    /// Go on with the reprice that was stopped
+    #[arg(long, conflicts_with_all = ["all", "dry_run", "book", "list", "reopen", "since", "until", "caller", "provider",
+        "model", "status", "project", "team"])]
+    pub(crate) resume: bool,
+    /// Print every reprice that there was, the newest first
+    #[arg(long, conflicts_with_all = ["all", "dry_run", "book", "reopen"])]
+    pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhatIfArgs {
+    /// Price calls of model A as if B had answered; B is a model of the same provider, or PROVIDER/MODEL
+    #[arg(long, value_name = "A=B")]
+    pub(crate) model: Vec<String>,
+    /// By this book: market, legacy, or the file of a book
+    #[arg(long, value_name = "BOOK")]
+    pub(crate) book: Option<String>,
+    /// By the prices of this day or moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) prices_at: Option<String>,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+/// Which calls are meant, whatever their model.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct RangeArgs {
+    /// From this day or moment on, or this long ago: 2026-11-01, 2026-11-01T08:00:00Z, 7d, 24h, 30m
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// To the end of this day, or to this moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+    /// Of this caller only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// Of this provider only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Of this project only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// Of this team only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) team: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SavingsArgs {
+    /// What a GPU costs an hour, in USD
+    #[arg(long, value_name = "USD")]
+    pub(crate) gpu_hour: String,
+    /// How many output tokens a GPU makes a second
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens_per_second: String,
+    /// How many input tokens it reads a second; without it reading takes no time
+    #[arg(long, value_name = "N")]
+    pub(crate) input_tokens_per_second: Option<String>,
+    /// How many percent of the hours that are paid for it is at work
+    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) utilisation: u32,
+    /// What calls on machines of one's own are compared with, by the store's book
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    pub(crate) instead_of: Option<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetCommand {
+    /// What is spent of each budget in its period, and the forecast to its end; exit code 1 if one is overspent
+    Status,
 }
 
 #[derive(Debug, clap::Args)]

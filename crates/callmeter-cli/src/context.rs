@@ -7,7 +7,7 @@ use callmeter::{Home, StoreUrl};
 use callmeter_core::{Clock, SystemClock, Timestamp};
 use callmeter_store::{AccountingZone, Filter, StoreError, StoreLayout, StoreOptions, StoreReader};
 
-use crate::args::{FilterArgs, GlobalArgs};
+use crate::args::{FilterArgs, GlobalArgs, RangeArgs};
 use crate::failure::Failure;
 use crate::span;
 
@@ -51,7 +51,7 @@ impl Context {
     }
 
     /// How the store is read; a price book that cannot be read is in nobody's way here.
-    fn reading_options(&self) -> StoreOptions {
+    pub(crate) fn reading_options(&self) -> StoreOptions {
         let settings = &self.settings.store;
         self.settings.store_options().unwrap_or_else(|_| {
             let mut options = StoreOptions::default();
@@ -70,6 +70,30 @@ impl Context {
             StoreLayout::AiCalls => StoreReader::open_as(&self.url, &self.reading_options()),
             _ => StoreReader::open(&self.url),
         }
+    }
+}
+
+impl From<&RangeArgs> for FilterArgs {
+    fn from(range: &RangeArgs) -> Self {
+        Self {
+            since: range.since.clone(),
+            until: range.until.clone(),
+            caller: range.caller.clone(),
+            provider: range.provider.clone(),
+            project: range.project.clone(),
+            team: range.team.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A range of time in words.
+pub(crate) fn range_text(filter: &Filter) -> String {
+    match (filter.since, filter.until) {
+        (None, None) => "all calls".to_owned(),
+        (Some(since), None) => format!("from {since}"),
+        (None, Some(until)) => format!("until {until}"),
+        (Some(since), Some(until)) => format!("{since} to {until}"),
     }
 }
 
@@ -106,5 +130,6 @@ pub(crate) fn filter_of(
         status: args.status.clone(),
         project: args.project.clone(),
         team: args.team.clone(),
+        cost_source: None,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use callmeter_core::UsdTotal;
 use comfy_table::{CellAlignment, Table};
 
 /// A count with thousands apart: `12,345`.
@@ -82,6 +83,16 @@ pub(crate) fn size(bytes: u64) -> String {
 /// A share in thousandths as a percentage: `1.2 %`.
 pub(crate) fn per_mille(share: Option<u64>) -> String {
     share.map_or_else(|| "–".to_owned(), |n| format!("{}.{} %", n / 10, n % 10))
+}
+
+/// A difference of money with its sign: `+$1.20`, `-$0.4000`, `$0`.
+pub(crate) fn difference(usd: UsdTotal) -> String {
+    let short = usd.to_short();
+    if usd.as_pico() > 0 {
+        format!("+{short}")
+    } else {
+        short
+    }
 }
 
 /// How long ago, roughly: `3 s ago`.
@@ -208,6 +219,35 @@ pub(crate) fn csv_field(text: &str) -> String {
         format!("\"{}\"", guarded.replace('"', "\"\""))
     } else {
         guarded
+    }
+}
+
+/// Objects as comma-separated values: the fields of words, which are guarded, then those of figures.
+pub(crate) fn csv(
+    words: &[&str],
+    figures: &[&str],
+    rows: &[serde_json::Map<String, serde_json::Value>],
+) -> String {
+    let head: Vec<&str> = words.iter().chain(figures).copied().collect();
+    let mut text = head.join(",") + "\r\n";
+    for row in rows {
+        let plain = |name: &&str| match row.get(*name) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(serde_json::Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        };
+        let guarded = words.iter().map(|name| csv_field(&plain(name)));
+        let fields: Vec<String> = guarded.chain(figures.iter().map(plain)).collect();
+        text.push_str(&(fields.join(",") + "\r\n"));
+    }
+    text
+}
+
+/// The fields of an object of JSON.
+pub(crate) fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    match value {
+        serde_json::Value::Object(map) => map,
+        _ => serde_json::Map::new(),
     }
 }
 

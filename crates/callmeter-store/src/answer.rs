@@ -217,6 +217,9 @@ fn fill(source: &mut impl Source, sheet: &mut Sheet<'_>) -> Result<(), StoreErro
         let zone = AccountingZone::named(query.zone.as_deref().unwrap_or("UTC"))?;
         return fill_by_rows(source, sheet, filter, &zone);
     }
+    if filter.cost_source.is_some() {
+        return fill_by_rows(source, sheet, filter, &zone);
+    }
     // The first day that begins in the range, and the first that does not end in it.
     let first = filter.since.map(|since| {
         let day = zone.day_of(since);

@@ -114,6 +114,9 @@ const SCOPE_FIELDS: [Field; 6] = [
 /// How many columns come before `ext`.
 pub(crate) const COLUMNS: usize = 33;
 
+/// Where `given` stands among them.
+pub(crate) const GIVEN: usize = 11;
+
 /// The columns of `calls` before `ext`, in their order.
 #[cfg(feature = "postgres")]
 pub(crate) const NUMBERS: [&str; COLUMNS] = [

@@ -75,6 +75,9 @@ pub enum StoreError {
     /// A table `ai_calls` cannot be used.
     #[error(transparent)]
     Legacy(#[from] crate::LegacyError),
+    /// A reprice cannot begin.
+    #[error(transparent)]
+    Reprice(#[from] crate::RepriceError),
     /// SQLite failed.
     #[error("{}", sqlite_message(.0))]
     Sqlite(#[from] rusqlite::Error),
@@ -110,6 +113,7 @@ impl StoreError {
             Self::File { .. } => Some("check the path and its rights"),
             Self::Server(error) => error.hint(),
             Self::Legacy(error) => error.hint(),
+            Self::Reprice(error) => error.hint(),
             Self::NoSchema { .. } => Some(
                 "run `callmeter migrate` against it, as a role that may create tables; calls wait in the spool",
             ),
@@ -118,6 +122,11 @@ impl StoreError {
             }
             Self::Zone(_) | Self::Book { .. } | Self::Row(_) | Self::Overflow => None,
         }
+    }
+
+    /// Whether it may be gone the next time, without anybody's help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.sink_kind(), SinkErrorKind::Retry | SinkErrorKind::Busy)
     }
 
     pub(crate) fn sink_kind(&self) -> SinkErrorKind {
@@ -129,6 +138,7 @@ impl StoreError {
             | Self::Zone(_)
             | Self::Book { .. }
             | Self::NoSchema { .. }
+            | Self::Reprice(_)
             | Self::NotBuilt { .. } => SinkErrorKind::Fatal,
             Self::Server(error) => error.kind(),
             Self::Legacy(error) => error.kind(),

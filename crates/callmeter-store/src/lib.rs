@@ -18,6 +18,8 @@ mod open;
 mod postgres;
 mod postgres_url;
 mod question;
+mod reported;
+mod reprice;
 mod rollup;
 mod shelf;
 mod sqlite;
@@ -41,6 +43,8 @@ pub use self::postgres_url::PostgresUrl;
 pub use self::question::{
     CallsQuery, Dimension, Filter, Period, ReportQuery, ReportRow, StoreFacts, Totals, Unpriced,
 };
+pub use self::reported::Reported;
+pub use self::reprice::{Reprice, RepriceError, RepriceQuery, RepricedGroup, Repricer};
 pub use self::shelf::{BookShelf, KeptRevision};
 pub use self::sqlite::{SQLITE_FORMAT, SqliteReader, SqliteStore};
 pub use self::url::{StoreUrl, StoreUrlError};

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use callmeter_core::{CallId, Clock, Sink};
+use callmeter_price::Book;
 
 #[cfg(feature = "postgres")]
 use crate::postgres::{LegacyReader, LegacyStore, PostgresReader, PostgresStore};
 use crate::{
-    AccountingZone, CallsQuery, Filter, LegacyError, ReportQuery, ReportRow, SqliteReader,
-    SqliteStore, StoreError, StoreFacts, StoreLayout, StoreOptions, StoreUrl, StoredCall, Totals,
-    Unpriced,
+    AccountingZone, CallsQuery, Filter, LegacyError, ReportQuery, ReportRow, Reported,
+    SqliteReader, SqliteStore, StoreError, StoreFacts, StoreLayout, StoreOptions, StoreUrl,
+    StoredCall, Totals, Unpriced,
 };
 
 /// Opens the store at `url` for writing. A file is made when there is none; a database must have been made by
@@ -183,6 +184,36 @@ impl StoreReader {
     /// When the store cannot be read.
     pub fn totals(&mut self, filter: &Filter) -> Result<Totals, StoreError> {
         ask!(self, store => store.totals(filter))
+    }
+
+    /// The price book in force: the store's newest revision, or this build's own where that is a newer version of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn book(&mut self) -> Result<Arc<Book>, StoreError> {
+        ask!(self, store => store.book())
+    }
+
+    /// Gives every call of a filter to `take`, in one snapshot and in no promised order; with `only_unpriced` those
+    /// that have no price.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or `take` fails.
+    pub fn walk(
+        &mut self,
+        filter: &Filter,
+        only_unpriced: bool,
+        take: &mut dyn FnMut(StoredCall) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        ask!(self, store => store.walk(filter, only_unpriced, take))
+    }
+
+    /// Calls whose cost is what the provider stated, by provider and model, the dearest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn reported(&mut self, filter: &Filter) -> Result<Vec<Reported>, StoreError> {
+        ask!(self, store => store.reported(filter))
     }
 
     /// Calls without a price, by provider, model and reason, the most first.

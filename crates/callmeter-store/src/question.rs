@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use callmeter_core::{Billing, CallId, Status, Timestamp, UsdTotal};
+use callmeter_core::{Billing, CallId, CostSource, Status, Timestamp, UsdTotal};
 
 use crate::{BookRevision, Histogram};
 
@@ -27,6 +27,8 @@ pub struct Filter {
     pub project: Option<String>,
     /// Of this team.
     pub team: Option<String>,
+    /// Whose figure of the cost counts. A report by it is summed from the rows.
+    pub cost_source: Option<CostSource>,
 }
 
 /// A page of calls, the newest first.

@@ -1,10 +1,12 @@
 //! What every store promises, as one suite: exactly once, merges, rollups that equal rows, pages, filters,
-//! percentiles, horizon, retention, prices.
+//! percentiles, horizon, retention, prices, reprices.
 //!
 //! In short: implement [`ContractStore`], then `callmeter_testkit::store_contract!(make)` in a module of tests, where
 //! `make()` gives a new, empty store; `store_contract_in_part!(make)` runs what a table with fewer columns can keep.
 //! The suite knows the merge of core and nothing of a store's code.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+pub mod reprice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use callmeter_core::{
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
+pub use self::reprice::{Audited, Repricing, RepricingStore, SuiteBook};
 use crate::clock::ManualClock;
 use crate::records::{FIRST_MOMENT, records};
 
@@ -106,7 +109,24 @@ macro_rules! store_contract {
             a_row_whose_sum_does_not_fit_is_refused_and_leaves_nothing,
             a_name_of_any_characters_is_taken,
         );
+        $crate::store_contract!(@each_reprice $make,
+            any_order_of_inserts_and_reprices_leaves_rollups_equal_to_rows,
+            a_reprice_done_twice_is_done_once,
+            a_preview_says_what_the_reprice_does_and_writes_nothing,
+            a_reprice_looks_only_at_what_was_asked_for,
+            closed_days_stay_as_they_are,
+            an_undo_brings_every_cost_and_revision_back,
+            an_undo_ends_a_reprice_that_was_stopped,
+            sums_of_the_dearest_calls_do_not_overflow,
+            what_providers_stated_is_summed_beside_the_book,
+        );
     };
+    (@each_reprice $make:expr, $($name:ident,)+) => {$(
+        #[test]
+        fn $name() {
+            $crate::store::reprice::$name(&$make());
+        }
+    )+};
     (@each $make:expr, $($name:ident,)+) => {$(
         #[test]
         fn $name() {

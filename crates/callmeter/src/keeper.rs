@@ -1,4 +1,4 @@
-//! What a worker does for its home beside moving calls: obeys the switch, leaves the card.
+//! What a worker does for its home beside moving calls: obeys the switch, leaves the card, reads how budgets stand.
 //!
 //! Nothing here is urgent and nothing fails loudly: what cannot be read or written now is tried again.
 
@@ -8,15 +8,18 @@ use callmeter_core::Timestamp;
 use callmeter_flight::{Drainer, Switch};
 
 use crate::card;
+use crate::logging::log_line;
 use crate::recorder::Recorder;
 
 const CARD_EVERY: Duration = Duration::from_secs(60);
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// The keeper of a home, one in each process that records.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     switch: Switch,
     last_card: Option<Instant>,
+    last_budgets: Option<Instant>,
 }
 
 impl Default for Keeper {
@@ -24,6 +27,7 @@ impl Default for Keeper {
         Self {
             switch: Switch::On,
             last_card: None,
+            last_budgets: None,
         }
     }
 }
@@ -39,6 +43,15 @@ impl Keeper {
                 card::sweep();
             }
             self.last_card = Some(Instant::now());
+        }
+        let budgets = &recorder.plan.budgets;
+        if !budgets.is_empty()
+            && self
+                .last_budgets
+                .is_none_or(|at| at.elapsed() >= BUDGETS_EVERY)
+        {
+            budgets.refresh(&recorder.plan.home);
+            self.last_budgets = Some(Instant::now());
         }
     }
 
@@ -58,9 +71,7 @@ impl Keeper {
         recorder.set_home_wanted(switch == Switch::On);
         if switch != self.switch {
             self.switch = switch;
-            tracing::info!(
-                target: "callmeter",
-                "recording was switched {} by the home's switch",
+            log_line!(info: "recording was switched {} by the home's switch",
                 if switch == Switch::On { "on" } else { "off" }
             );
         }

@@ -40,6 +40,7 @@
 pub mod __private;
 mod adoption;
 mod backoff;
+mod budget;
 mod builder;
 mod card;
 mod control;
@@ -51,9 +52,12 @@ mod identity;
 mod keeper;
 mod late;
 mod ledger;
+pub mod logging;
 mod notes;
 #[cfg(feature = "wire")]
 mod observe;
+#[cfg(feature = "wire")]
+mod passing;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -74,6 +78,7 @@ mod standing;
 mod station;
 mod switch;
 mod time;
+mod under_run;
 mod warned;
 mod worker;
 
@@ -117,19 +122,22 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 pub use callmeter_core::{
-    Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
-    UnknownCaller, Usage,
+    Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
+    ScrubbedError, TokenCount, UnknownCaller, Usage, UsdTotal,
 };
 pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;
 pub use callmeter_store::StoreUrl;
 
+pub use crate::budget::{BudgetExceeded, BudgetScope, BudgetStanding, Budgets, budget_standings};
 pub use crate::builder::{Builder, InitError};
 pub use crate::card::{HomeCard, homes};
 pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
 pub use crate::observe::{ObservedStream, ResponseHead};
+#[cfg(feature = "wire")]
+pub use crate::passing::PassingCall;
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
@@ -137,6 +145,7 @@ pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
 pub use crate::switch::Thrown;
+pub use crate::under_run::RunMarks;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.
@@ -172,6 +181,18 @@ pub fn call(
     }
     let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
     CallGuard::open(current, names, Location::caller())
+}
+
+/// Whether every budget that covers a call of `caller` to `model` has something left; see [`Callmeter::check_budget`].
+/// Without a recorder every one has.
+///
+/// # Errors
+/// The budget that is spent; a hard one before others.
+pub fn check_budget(caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+    match global::recorder() {
+        Some(recorder) => recorder.check_budget(caller, model),
+        None => Ok(()),
+    }
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while

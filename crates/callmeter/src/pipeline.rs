@@ -17,13 +17,15 @@ use callmeter_core::{
 use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
+use crate::budget::{BudgetExceeded, BudgetWatch, Budgets};
 use crate::control::Control;
 use crate::figures;
 use crate::global;
 use crate::guard::CallGuard;
 use crate::home::Home;
+use crate::logging::log_line;
 use crate::recorder::Recorder;
-use crate::settings::{Settings, SpoolSettings};
+use crate::settings::{LogStyle, Settings, SpoolSettings};
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
 use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
@@ -39,11 +41,15 @@ pub(crate) struct Plan {
     pub(crate) sink: SinkSource,
     pub(crate) limits: BatchLimits,
     pub(crate) spool: SpoolSettings,
+    pub(crate) budgets: Budgets,
     /// Another disk than the home's, of a simulation.
     pub(crate) disk: Option<Arc<dyn Disk>>,
     /// A flight buffer of another size, of a simulation.
     pub(crate) flight: Option<Options>,
     pub(crate) exit_flush: Duration,
+    pub(crate) log: LogStyle,
+    /// A store that fails is tried again at once.
+    pub(crate) is_impatient: bool,
 }
 
 /// Where sinks come from.
@@ -123,9 +129,20 @@ impl Running {
                     make_sink,
                     clock: Arc::clone(&recorder.clock),
                     timer: Arc::new(SystemClock),
-                    backoff: Backoff::default(),
+                    backoff: if plan.is_impatient {
+                        Backoff::impatient()
+                    } else {
+                        Backoff::default()
+                    },
                 };
-                let shipper = Shipper::new(parts, plan.limits, Arc::clone(&control));
+                let watch = match &plan.sink {
+                    SinkSource::Settings(settings) => {
+                        BudgetWatch::of_settings(settings, &plan.home)
+                    }
+                    _ => None,
+                };
+                let shipper =
+                    Shipper::new(parts, plan.limits, Arc::clone(&control)).watching(watch);
                 Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
             }
         };
@@ -171,9 +188,7 @@ pub(crate) fn renew_after_fork(id: u64) {
         Ok(started) => *running = Some(started),
         Err(error) => {
             recorder.set_buffer(0);
-            tracing::error!(
-                target: "callmeter",
-                %error,
+            log_line!(error: %error,
                 "calls of this forked process are not recorded"
             );
         }
@@ -256,6 +271,31 @@ impl Callmeter {
             .process
             .is_current()
             .then(|| Arc::clone(&running.control))
+    }
+
+    /// Whether every budget that covers a call of `caller` to `model` has something left, as of its last look-up: at
+    /// most about twelve seconds ago, and longer while the store is away. Reads memory alone and never waits.
+    ///
+    /// ```
+    /// # let home = tempfile::tempdir()?;
+    /// let callmeter = callmeter::builder().home(home.path()).open()?;
+    /// match callmeter.check_budget("sales_copy", "gpt-5-mini") {
+    ///     Ok(()) => { /* make the call */ }
+    ///     Err(spent) if spent.is_hard => eprintln!("{spent}"),
+    ///     Err(spent) => { /* make it, and let somebody know */ }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The budget that is spent; a hard one before others.
+    pub fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+        self.recorder.check_budget(caller, model)
+    }
+
+    /// The budgets as they stand, for whoever asks often or for other teams and projects: a proxy.
+    pub fn budgets(&self) -> Budgets {
+        self.recorder.plan.budgets.clone()
     }
 
     /// Opens a guard around one call.
@@ -399,7 +439,7 @@ impl Callmeter {
         };
         control.update(|state| state.stop_worker = true);
         if running.worker.join().is_err() {
-            tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
+            log_line!(error: "the spool's worker ended in a panic");
         }
         // The worker may have needed longer for the spool than the caller gave the store.
         let state = control.snapshot();
@@ -413,9 +453,7 @@ impl Callmeter {
             .memory
             .map_or(0, |memory| memory.figures().spooled);
         if left > 0 {
-            tracing::error!(
-                target: "callmeter",
-                calls = left,
+            log_line!(error: calls = left,
                 "calls are lost with the memory of this process: neither the disk nor the store took them"
             );
         }
@@ -423,7 +461,7 @@ impl Callmeter {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.
             if flush.is_complete() && shipper.join().is_err() {
-                tracing::error!(target: "callmeter", "the shipper ended in a panic");
+                log_line!(error: "the shipper ended in a panic");
             }
         }
         flush
@@ -434,9 +472,7 @@ impl Drop for Callmeter {
     fn drop(&mut self) {
         let flush = self.stop(self.recorder.plan.exit_flush);
         if !flush.is_complete() {
-            tracing::warn!(
-                target: "callmeter",
-                "not every call is stored yet; the next process of this home ships the rest"
+            log_line!(warn: "not every call is stored yet; the next process of this home ships the rest"
             );
         }
     }
@@ -478,7 +514,7 @@ fn spawn<T: Send + 'static>(
                     Ok(true) => return,
                     Ok(false) => panicked.store(false, Ordering::Relaxed),
                     Err(_) => {
-                        tracing::error!(target: "callmeter", "a worker panicked and was restarted");
+                        log_line!(error: "a worker panicked and was restarted");
                         let seen = control.snapshot();
                         if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
                             return;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use callmeter_core::{Clock, SystemClock};
 
 use crate::backoff::Backoff;
+use crate::budget::BudgetWatch;
 use crate::control::Control;
 use crate::home::Home;
 use crate::settings::Settings;
@@ -62,7 +63,8 @@ impl Agent {
         };
         let control = Arc::new(Control::default());
         Self {
-            shipper: Shipper::new(parts, limits, Arc::clone(&control)),
+            shipper: Shipper::new(parts, limits, Arc::clone(&control))
+                .watching(BudgetWatch::of_settings(settings, home)),
             control,
             timer: SystemClock,
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callmeter_core::UsdTotal;
+use callmeter_core::{Billing, CostSource, PicoUsd, UsdTotal};
 use callmeter_store::{CallsQuery, StoredCall};
 
 use crate::args::CallsArgs;
@@ -23,7 +23,8 @@ pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCod
     let Some(mut store) = context.store()? else {
         return status::nothing_yet(context);
     };
-    let filter = filter_of(&args.filter, store.zone(), context.now)?;
+    let mut filter = filter_of(&args.filter, store.zone(), context.now)?;
+    filter.cost_source = args.reported.then_some(CostSource::Provider);
     let mut query = CallsQuery {
         filter,
         before: None,
@@ -39,7 +40,11 @@ pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCod
             if context.json {
                 print::out(&(call.to_json() + "\n"))?;
             } else {
-                rows.push(row_of(call));
+                rows.push(if args.reported {
+                    reported_row_of(call)
+                } else {
+                    row_of(call)
+                });
             }
         }
         query.before = page.last().map(|call| call.record.call_id);
@@ -52,6 +57,20 @@ pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCod
     }
     if rows.is_empty() {
         print::out("no calls match\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.reported {
+        let head = [
+            "started (UTC)",
+            "caller",
+            "provider",
+            "model",
+            "stated",
+            "by the book",
+            "difference",
+            "id",
+        ];
+        print::out(&print::table(&head, 4, rows))?;
         return Ok(ExitCode::SUCCESS);
     }
     let head = [
@@ -72,14 +91,11 @@ pub(crate) fn run(context: &Context, args: &CallsArgs) -> anyhow::Result<ExitCod
 fn row_of(call: &StoredCall) -> Vec<String> {
     let record = &call.record;
     let tokens = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), print::short_count);
-    let id = record.call_id.to_string();
-    let is_narrow = print::terminal_width().is_some_and(|width| width < WIDE);
-    let length = if is_narrow { SHORTER_ID } else { SHORT_ID };
     let started = record.started_at().to_string();
-    let cost = call.cost.cost.map_or_else(
-        || "unpriced".to_owned(),
-        |cost| UsdTotal::from_pico(i128::from(cost.as_pico())).to_short(),
-    );
+    let mut cost = amount(call.cost.cost, "unpriced");
+    if record.billing == Some(Billing::Plan) && call.cost.cost.is_some() {
+        cost.push_str(" plan");
+    }
     let mut status = record.status_or_ok().as_str().to_owned();
     if let Some(kind) = record.error_kind {
         status = format!("{status} ({kind})");
@@ -98,6 +114,40 @@ fn row_of(call: &StoredCall) -> Vec<String> {
             .duration_us
             .map_or_else(|| "–".to_owned(), print::duration_us),
         cost,
-        id.get(..length).unwrap_or(&id).to_owned(),
+        short_id(call),
     ]
+}
+
+/// What the provider stated, beside what the book says.
+fn reported_row_of(call: &StoredCall) -> Vec<String> {
+    let record = &call.record;
+    let started = record.started_at().to_string();
+    let (stated, computed) = (call.cost.cost, call.cost.computed_cost);
+    let difference = stated.zip(computed).map(|(stated, computed)| {
+        UsdTotal::from_pico(i128::from(stated.as_pico()) - i128::from(computed.as_pico()))
+    });
+    vec![
+        started.get(5..19).unwrap_or(&started).replace('T', " "),
+        print::cut(record.caller_or_unknown(), 20),
+        print::cut(record.provider_or_unknown(), 16),
+        print::cut(record.model_or_requested(), 24),
+        amount(stated, "–"),
+        amount(computed, "–"),
+        difference.map_or_else(|| "–".to_owned(), print::difference),
+        short_id(call),
+    ]
+}
+
+fn amount(cost: Option<PicoUsd>, none: &str) -> String {
+    cost.map_or_else(
+        || none.to_owned(),
+        |cost| UsdTotal::from_pico(i128::from(cost.as_pico())).to_short(),
+    )
+}
+
+fn short_id(call: &StoredCall) -> String {
+    let id = call.record.call_id.to_string();
+    let is_narrow = print::terminal_width().is_some_and(|width| width < WIDE);
+    let length = if is_narrow { SHORTER_ID } else { SHORT_ID };
+    id.get(..length).unwrap_or(&id).to_owned()
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod adopt;
+pub(crate) mod budget;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod doctor;
@@ -11,16 +12,22 @@ pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod prices;
 pub(crate) mod report;
+pub(crate) mod reprice;
+#[cfg(unix)]
+pub(crate) mod run;
+pub(crate) mod savings;
+pub(crate) mod serve;
 pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod switch;
 pub(crate) mod top;
 pub(crate) mod version;
+pub(crate) mod what_if;
 
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, ConfigCommand};
+use crate::args::{Args, BudgetCommand, Command, ConfigCommand};
 use crate::context::Context;
 use crate::demo;
 
@@ -47,7 +54,24 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match command.unwrap_or(Command::Status) {
         Command::Report(args) => report::run(&context, &args),
         Command::Calls(args) => calls::run(&context, &args),
+        Command::Reprice(args) => reprice::run(&context, &args),
+        Command::WhatIf(args) => what_if::run(&context, &args),
+        Command::Savings(args) => savings::run(&context, &args),
+        Command::Budget {
+            command: BudgetCommand::Status,
+        } => budget::status(&context),
         Command::Ship(args) => ship::run(&context, &args),
+        Command::Serve(args) => serve::run(&context, &args, global.quiet),
+        #[cfg(unix)]
+        Command::Run(args) => run::run(&context, &args, global.quiet),
+        #[cfg(not(unix))]
+        Command::Run(_) => Err(
+            crate::failure::Failure::new("`callmeter run` needs a Unix system")
+                .with_hint(
+                    "start `callmeter serve` and set the variables by hand: docs/guides/run.md",
+                )
+                .into(),
+        ),
         Command::Show { id } => show::run(&context, &id),
         Command::Prices { command } => prices::run(&context, &command),
         Command::Top(args) => top::run(&context, &args),

@@ -5,14 +5,15 @@
 
 use std::process::ExitCode;
 
+use callmeter_core::UsdTotal;
 use callmeter_store::{
-    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, StoreReader, Totals,
-    Unpriced,
+    AccountingZone, Dimension, Filter, Period, ReportQuery, ReportRow, Reported, StoreReader,
+    Totals, Unpriced,
 };
 
 use crate::args::{PeriodArg, ReportArgs};
 use crate::commands::status;
-use crate::context::{Context, filter_of};
+use crate::context::{Context, filter_of, range_text};
 use crate::failure::Failure;
 use crate::print;
 use crate::span::day_text;
@@ -46,6 +47,7 @@ pub(crate) struct Report {
     rows: Vec<ReportRow>,
     pub(crate) totals: Totals,
     unpriced: Vec<Unpriced>,
+    reported: Vec<Reported>,
 }
 
 pub(crate) fn make(
@@ -93,6 +95,7 @@ pub(crate) fn make(
     let facts = store.facts()?;
     Ok(Report {
         unpriced: store.unpriced(&filter)?,
+        reported: store.reported(&filter)?,
         filter,
         zone: zone.name().to_owned(),
         book: format!(
@@ -119,19 +122,10 @@ fn dimension(name: &str) -> Result<Dimension, Failure> {
 }
 
 impl Report {
-    fn range(&self) -> String {
-        match (self.filter.since, self.filter.until) {
-            (None, None) => "all calls".to_owned(),
-            (Some(since), None) => format!("from {since}"),
-            (None, Some(until)) => format!("until {until}"),
-            (Some(since), Some(until)) => format!("{since} to {until}"),
-        }
-    }
-
     pub(crate) fn text(&self, context: &Context) -> anyhow::Result<String> {
         let mut text = format!(
             "{}, days of {}\nstore   {}\nprices  {}\n\n",
-            print::bold(&self.range(), context.color),
+            print::bold(&range_text(&self.filter), context.color),
             self.zone,
             context.url,
             self.book
@@ -149,6 +143,7 @@ impl Report {
         }
         text.push('\n');
         text.push_str(&self.unpriced_lines());
+        text.push_str(&self.reported_lines());
         text.push_str(&status::complete_line(
             &context.home.standing()?.conservation,
         ));
@@ -171,19 +166,26 @@ impl Report {
         }
         let names = head.len();
         head.extend(["calls", "errors", "in", "out", "p50", "p95", "cost"]);
+        let has_plan = self.totals.plan_value.as_pico() != 0;
+        if has_plan {
+            head.push("plan");
+        }
+        let plan = |totals: &Totals| has_plan.then(|| totals.plan_value.to_short());
         let mut rows: Vec<Vec<String>> = self
             .rows
             .iter()
             .map(|row| {
                 self.names_of(row, names)
                     .chain(figures(&row.totals))
+                    .chain(plan(&row.totals))
                     .collect()
             })
             .collect();
         if self.rows.len() > 1 {
             let total = std::iter::once("total".to_owned())
                 .chain(std::iter::repeat_n(String::new(), names - 1))
-                .chain(figures(&self.totals));
+                .chain(figures(&self.totals))
+                .chain(plan(&self.totals));
             rows.push(total.collect());
         }
         print::table(&head, names, rows)
@@ -234,6 +236,42 @@ impl Report {
         text
     }
 
+    /// What providers stated, where it counts, beside what the book says of the same calls.
+    fn reported_lines(&self) -> String {
+        if self.reported.is_empty() {
+            return String::new();
+        }
+        let sum = |of: fn(&Reported) -> UsdTotal| {
+            let sums = self.reported.iter().map(of);
+            sums.fold(UsdTotal::default(), UsdTotal::plus)
+        };
+        let calls = self.reported.iter().map(|entry| entry.calls).sum();
+        let computed = self.reported.iter().map(|entry| entry.computed_calls).sum();
+        let stated = sum(|entry| entry.cost).to_short();
+        let mut text = format!(
+            "stated   {}, {stated} by their providers",
+            print::calls(calls)
+        );
+        if computed > 0 {
+            let by_book = sum(|entry| entry.computed_cost);
+            let stated = sum(|entry| entry.comparable_cost);
+            let difference =
+                UsdTotal::from_pico(stated.as_pico().saturating_sub(by_book.as_pico()));
+            let which = if computed == calls {
+                String::new()
+            } else {
+                format!(" for {} of them", print::count(computed))
+            };
+            text.push_str(&format!(
+                "; by the book {}{which}, a difference of {}",
+                by_book.to_short(),
+                print::difference(difference)
+            ));
+        }
+        text.push_str("; see `callmeter calls --reported`\n");
+        text
+    }
+
     pub(crate) fn json(&self, context: &Context) -> anyhow::Result<String> {
         let rows: Vec<serde_json::Value> = self
             .rows
@@ -269,6 +307,7 @@ impl Report {
             "rows": rows,
             "totals": figures_json(&self.totals),
             "unpriced": unpriced,
+            "reported": self.reported.iter().map(reported_json).collect::<Vec<_>>(),
             "complete": status::complete_json(&context.home.standing()?.conservation),
         });
         Ok(format!("{object}\n"))
@@ -299,6 +338,16 @@ impl Report {
         }
         text
     }
+}
+
+fn reported_json(entry: &Reported) -> serde_json::Value {
+    serde_json::json!({
+        "provider": entry.provider, "model": entry.model, "calls": entry.calls,
+        "cost_usd": entry.cost.to_string(),
+        "computed_calls": entry.computed_calls,
+        "comparable_cost_usd": entry.comparable_cost.to_string(),
+        "computed_cost_usd": entry.computed_cost.to_string(),
+    })
 }
 
 fn figures(totals: &Totals) -> impl Iterator<Item = String> {

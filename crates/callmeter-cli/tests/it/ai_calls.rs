@@ -153,3 +153,62 @@ fn the_layout_is_named_where_it_is_missing_or_cannot_be() {
     let seen = place.seen(&["migrate", "adopt"]);
     assert!(seen.contains("in: store.layout"), "{seen}");
 }
+
+#[test]
+fn what_if_of_a_table_as_it_is_writes_nothing_and_needs_a_right_to_select() {
+    let (place, database) = with_rows(90);
+    database.psql(
+        "INSERT INTO ai_calls (created_at, caller, provider, model, input_tokens, output_tokens, cost_usd)
+         SELECT timestamptz '2026-03-25 12:00Z', 'copy', 'acme', 'acme-' || n % 3, 100, 10, 0 FROM generate_series(1, 12) n",
+    );
+    let reads = format!("reads_{}", database.name());
+    database.psql(&format!(
+        "CREATE ROLE {reads} LOGIN; GRANT USAGE ON SCHEMA public TO {reads}; GRANT SELECT ON ai_calls TO {reads}"
+    ));
+    let url = database.url().replace("callmeter@", &format!("{reads}@"));
+    let state = || {
+        database.psql(
+            "SELECT (SELECT md5(string_agg(t::text, '|' ORDER BY id)) FROM ai_calls t),
+                    (SELECT count(*) FROM pg_class WHERE relnamespace NOT IN
+                       (SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema)'))",
+        )
+    };
+    let before = state();
+    let seen = place.seen(&["what-if", "--book", "market", "--store", &url]);
+    assert!(seen.starts_with("exit 0"), "{seen}");
+    // 90 calls of 1,000 and 100 tokens: 0.00225 each by the table, 0.00225 by the catalogue as well.
+    assert!(
+        seen.contains("$0.2025 by your table, $0.2025 by the catalogue"),
+        "{seen}"
+    );
+    assert!(seen.contains("; 12 calls to 3 models not in it"), "{seen}");
+    let seen = place.seen(&[
+        "what-if",
+        "--model",
+        "gemini-2.5-pro=gemini-2.5-flash",
+        "--book",
+        "market",
+        "--store",
+        &url,
+    ]);
+    assert!(
+        seen.contains("$0.2025 by your table, $0.04950 with gemini-2.5-pro as gemini-2.5-flash, by the catalogue (market"),
+        "{seen}"
+    );
+    let seen = place.seen(&[
+        "savings",
+        "--gpu-hour",
+        "1.2",
+        "--tokens-per-second",
+        "900",
+        "--store",
+        &url,
+    ]);
+    assert!(seen.contains("paid by the token: 102 calls"), "{seen}");
+    let seen = place.seen(&["reprice", "--store", &url]);
+    assert!(
+        seen.contains("is a table ai_calls") && seen.contains("hint: `callmeter what-if`"),
+        "{seen}"
+    );
+    assert_eq!(state(), before);
+}

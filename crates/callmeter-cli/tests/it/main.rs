@@ -6,12 +6,18 @@ mod demo;
 mod errors;
 mod filters;
 mod inspect;
+mod kills;
 mod looks;
+mod money;
 mod outage;
 mod postgres;
 mod prices;
 mod privacy;
 #[cfg(unix)]
+mod run;
+#[cfg(unix)]
 mod running;
 mod ship;
 mod support;
+#[cfg(unix)]
+mod traffic;

@@ -119,7 +119,7 @@ fn migrate_makes_a_schema_once_and_says_how_it_stands() {
     );
     let status = run(&["migrate", "status"]);
     assert!(
-        status.contains("format 1") && status.contains("23 ahead"),
+        status.contains("format 2") && status.contains("23 ahead"),
         "{status}"
     );
     assert!(run(&["status"]).contains("calls     0"));

@@ -108,7 +108,12 @@ fn page() -> String {
     for (name, what, kind) in [
         (
             "cost_usd",
-            "The cost that counts; null exactly when the call is unpriced.",
+            "The cost that counts; null when the call is unpriced or under a plan.",
+            "decimal text",
+        ),
+        (
+            "plan_value_usd",
+            "What a call under a plan (`billing`) would cost by the token; it is no money and in no sum of `cost_usd`.",
             "decimal text",
         ),
         ("unpriced_reason", "Why there is no cost.", reasons.as_str()),

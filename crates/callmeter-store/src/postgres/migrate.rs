@@ -11,7 +11,7 @@ use callmeter_price::Book;
 use super::books;
 use super::connect::{Access, Limits, Session, Tx, int8, text};
 use super::partitions::{self, Month, PartitionChanges};
-use super::schema::{About, FORMAT, Lock, SCHEMA, get};
+use super::schema::{About, FORMAT, Lock, MIN_FORMAT, SCHEMA, SCHEMA_2, get};
 use crate::door::{MIN_RAW_DAYS, StoreOptions};
 use crate::{AccountingZone, PostgresUrl, ServerError, StoreError};
 
@@ -41,6 +41,8 @@ pub struct SchemaStatus {
 pub struct Migrated {
     /// Whether the schema was made.
     pub is_made: bool,
+    /// The format that the schema had, if it was an older one and was brought up.
+    pub upgraded_from: Option<i64>,
     /// What was done to partitions.
     pub partitions: PartitionChanges,
 }
@@ -81,12 +83,15 @@ impl PostgresSchema {
         let now = self.clock.now();
         let zone = AccountingZone::named(&options.accounting_zone)?;
         let raw_days = options.raw_days.max(MIN_RAW_DAYS);
-        let is_made = self.session.transaction(Access::Write, |tx| {
+        let (is_made, upgraded_from) = self.session.transaction(Access::Write, |tx| {
             Lock::Migrate.take(tx)?;
             check_encoding(tx)?;
             match About::find(tx)? {
-                Some(about) => about.check_writable(tx).map(|()| false),
-                None => make(tx, zone.name(), &options.book, now).map(|()| true),
+                Some(about) => {
+                    about.check_writable(tx)?;
+                    Ok((false, upgrade(tx, &about)?))
+                }
+                None => make(tx, zone.name(), &options.book, now).map(|()| (true, None)),
             }
         })?;
         let partitions = self.session.transaction(Access::Write, |tx| {
@@ -95,6 +100,7 @@ impl PostgresSchema {
         })?;
         Ok(Migrated {
             is_made,
+            upgraded_from,
             partitions,
         })
     }
@@ -162,8 +168,8 @@ impl PostgresSchema {
             .map(|at| partitions::create_sql(first.plus(at)))
             .collect();
         format!(
-            "-- The schema of callmeter, format {FORMAT}; one transaction.\nBEGIN;\n{SCHEMA}\n{partitions}\n\
-             INSERT INTO callmeter.about VALUES (1, {FORMAT}, {FORMAT}, {FORMAT}, {}, {}, {}, 0);\n\
+            "-- The schema of callmeter, format {FORMAT}; one transaction.\nBEGIN;\n{SCHEMA}\n{SCHEMA_2}\n{partitions}\n\
+             INSERT INTO callmeter.about VALUES (1, {FORMAT}, {MIN_FORMAT}, {MIN_FORMAT}, {}, {}, {}, 0);\n\
              INSERT INTO callmeter.book_revisions VALUES (1, {}, {}, {}, '\\x{}', {});\nCOMMIT;\n\n{GRANTS}",
             quoted(&options.accounting_zone),
             now.as_micros(),
@@ -187,6 +193,8 @@ const GRANTS: &str = "-- What a role needs that writes calls:
 --     callmeter.roll_hour, callmeter.roll_day, callmeter.rejected, callmeter.book_revisions TO writer;
 --   GRANT UPDATE ON callmeter.calls, callmeter.roll_hour, callmeter.roll_day TO writer;
 --   GRANT DELETE ON callmeter.roll_hour, callmeter.roll_day TO writer;
+-- one that also reprices them:
+--   GRANT INSERT, UPDATE ON callmeter.reprices, callmeter.reprice_sums, callmeter.reprice_runs TO writer;
 -- and one that only reads:
 --   GRANT USAGE ON SCHEMA callmeter TO reader;
 --   GRANT SELECT ON ALL TABLES IN SCHEMA callmeter TO reader;
@@ -195,16 +203,28 @@ const GRANTS: &str = "-- What a role needs that writes calls:
 
 fn make(tx: &mut Tx<'_>, zone: &str, book: &Book, now: Timestamp) -> Result<(), StoreError> {
     tx.batch(SCHEMA)?;
+    tx.batch(SCHEMA_2)?;
     tx.execute(
-        "INSERT INTO callmeter.about VALUES (1, $1, $1, $1, $2, $3, $4, 0)",
+        "INSERT INTO callmeter.about VALUES (1, $1, $2, $2, $3, $4, $5, 0)",
         &[
             int8(&FORMAT),
+            int8(&MIN_FORMAT),
             text(&zone),
             int8(&now.as_micros()),
             text(&MADE_BY),
         ],
     )?;
     books::append(tx, book, now)
+}
+
+/// Adds what a schema of an older format lacks; says which one it had. Builds of that format go on using it.
+fn upgrade(tx: &mut Tx<'_>, about: &About) -> Result<Option<i64>, StoreError> {
+    if about.format >= FORMAT {
+        return Ok(None);
+    }
+    tx.batch(SCHEMA_2)?;
+    tx.execute("UPDATE callmeter.about SET format = $1", &[int8(&FORMAT)])?;
+    Ok(Some(about.format))
 }
 
 /// A database of another encoding would refuse names that others have.

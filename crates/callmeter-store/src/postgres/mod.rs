@@ -7,6 +7,7 @@
 mod adopt;
 mod books;
 mod columns;
+mod condition;
 mod connect;
 mod legacy;
 
@@ -18,6 +19,7 @@ mod migrate;
 mod names;
 mod partitions;
 mod reader;
+mod reprice;
 mod rollup;
 mod schema;
 mod shelf;
@@ -28,6 +30,7 @@ use callmeter_core::SinkErrorKind;
 pub use self::migrate::{Migrated, PostgresSchema, SchemaStatus};
 pub use self::partitions::PartitionChanges;
 pub use self::reader::PostgresReader;
+pub(crate) use self::reprice::PostgresRepricer;
 pub use self::schema::FORMAT as POSTGRES_FORMAT;
 pub(crate) use self::shelf::PostgresShelf;
 pub use self::writer::PostgresStore;

@@ -1,4 +1,4 @@
-//! Schema 1 on PostgreSQL: the same tables and columns as in the embedded store, in a schema of their own.
+//! Schema 2 on PostgreSQL: the same tables and columns as in the embedded store, in a schema of their own.
 //!
 //! ```text
 //! callmeter.about           one row: versions, accounting zone, the time half below which calls were removed
@@ -9,6 +9,7 @@
 //! callmeter.roll_names      which names the rollups of a scope and day know; the others are `~other`
 //! callmeter.book_revisions  the store's price book, every revision it ever had
 //! callmeter.rejected        records beyond the dedup horizon or too far ahead
+//! callmeter.reprices, reprice_sums, reprice_runs   the audit of reprices, since format 2
 //! ```
 //! `format` tells which schema the database has, `min_reader` and `min_writer` which builds may use it. Only
 //! `callmeter migrate` makes or changes tables. Statements name their columns, so that further ones do no harm.
@@ -21,7 +22,9 @@ use super::connect::server_error;
 use crate::{AccountingZone, StoreError};
 
 /// The schema that this build makes and knows.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
+/// The oldest builds that read and write it: what later formats added they leave alone.
+pub(super) const MIN_FORMAT: i64 = 1;
 
 /// A lock of the whole database that is held to the end of a transaction.
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +191,38 @@ CREATE TABLE callmeter.rejected (
 
 INSERT INTO callmeter.names (id, kind, name) VALUES
   (1, 0, '~other'), (2, 4, 'ok'), (3, 4, 'error'), (4, 4, 'fallback'), (5, 4, 'cancelled'), (6, 4, 'aborted');
+";
+
+/// What format 2 adds: the audit of reprices, and an index of the calls whose provider stated the cost that counts.
+pub(super) const SCHEMA_2: &str = "
+CREATE TABLE callmeter.reprices (
+  rev bigint PRIMARY KEY,
+  undoes bigint, is_all boolean NOT NULL,
+  since bigint, until bigint,
+  caller text, provider text, model text, status text, project text, team text,
+  closed_until bigint,
+  asked_by text NOT NULL,
+  began_at bigint NOT NULL, ended_at bigint,
+  at_hi bigint NOT NULL, at_lo bigint NOT NULL,
+  looked_at bigint NOT NULL, changed bigint NOT NULL
+);
+
+CREATE TABLE callmeter.reprice_sums (
+  rev bigint NOT NULL, day bigint NOT NULL, is_plan boolean NOT NULL,
+  provider text COLLATE \"C\" NOT NULL, model text COLLATE \"C\" NOT NULL, old_rev bigint NOT NULL,
+  n bigint NOT NULL, changed bigint NOT NULL,
+  old_microusd bigint NOT NULL, old_picousd bigint NOT NULL,
+  new_microusd bigint NOT NULL, new_picousd bigint NOT NULL,
+  old_unpriced bigint NOT NULL, new_unpriced bigint NOT NULL,
+  PRIMARY KEY (rev, day, is_plan, provider, model, old_rev)
+);
+
+CREATE TABLE callmeter.reprice_runs (
+  rev bigint NOT NULL, hi bigint NOT NULL, lo bigint NOT NULL, old_rev bigint NOT NULL,
+  PRIMARY KEY (rev, hi, lo)
+);
+
+CREATE INDEX calls_reported ON callmeter.calls (hi) WHERE cost_source = 2;
 ";
 
 /// What `about` says.

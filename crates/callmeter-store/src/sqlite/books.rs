@@ -25,6 +25,30 @@ pub(super) fn append(tx: &Transaction<'_>, book: &Book, now: Timestamp) -> Resul
     Ok(())
 }
 
+/// Appends another revision with the content of revision `rev`.
+pub(super) fn append_again(
+    tx: &Transaction<'_>,
+    rev: u32,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO book_revisions (rev, name, version, content_id, body, made_at)
+         SELECT (SELECT max(rev) FROM book_revisions) + 1, name, version, content_id, body, ?2
+         FROM book_revisions WHERE rev = ?1",
+        (rev, now.as_micros()),
+    )?;
+    Ok(())
+}
+
+/// The revision before `rev`; itself when it is the first.
+pub(super) fn before(conn: &Connection, rev: u32) -> Result<u32, StoreError> {
+    Ok(conn.query_row(
+        "SELECT ifnull(max(rev), ?1) FROM book_revisions WHERE rev < ?1",
+        [rev],
+        |row| row.get(0),
+    )?)
+}
+
 /// Appends the built-in book if the store uses an older version of it.
 pub(super) fn refresh(tx: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     let current = newest(tx)?;
@@ -64,11 +88,14 @@ pub(super) fn newest_number(conn: &Connection) -> Result<u32, StoreError> {
 
 /// Reads the newest revision.
 pub(super) fn load(conn: &Connection) -> Result<Revision, StoreError> {
+    load_revision(conn, newest_number(conn)?)
+}
+
+/// Reads a revision.
+pub(super) fn load_revision(conn: &Connection, rev: u32) -> Result<Revision, StoreError> {
     let (number, name, content_id, body): (u32, String, String, Vec<u8>) = conn
-        .prepare_cached(
-            "SELECT rev, name, content_id, body FROM book_revisions ORDER BY rev DESC LIMIT 1",
-        )?
-        .query_row([], |row| {
+        .prepare_cached("SELECT rev, name, content_id, body FROM book_revisions WHERE rev = ?1")?
+        .query_row([rev], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
     book::unpacked(number, &name, &content_id, &body)

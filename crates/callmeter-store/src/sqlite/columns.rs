@@ -66,6 +66,53 @@ const REPLACE: &str = "INSERT OR REPLACE INTO calls VALUES (?1, ?2, ?3, ?4, ?5, 
      ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31,
      ?32, ?33, ?34)";
 
+/// Writes what a stored call costs now, and the marks of its record, over what is there.
+pub(super) fn write_cost(
+    tx: &Transaction<'_>,
+    names: &mut Names,
+    numbers: &WordNumbers,
+    record: &CallRecord,
+    cost: &Cost,
+    ext: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let price = match &cost.price_id {
+        Some(id) => Some(names.number(tx, NameKind::Price, id)?),
+        None => None,
+    };
+    let row = call::to_columns(numbers, record, cost, price, ext);
+    let mut statement = tx.prepare_cached(
+        "UPDATE calls SET given = ?1, cost_picousd = ?2, computed_cost_picousd = ?3, unpriced_reason = ?4,
+         cost_source = ?5, price = ?6, price_match = ?7, book_rev = ?8, ext = ?9 WHERE hi = ?10 AND lo = ?11",
+    )?;
+    let [
+        hi,
+        lo,
+        ..,
+        pico,
+        computed,
+        reason,
+        source,
+        price,
+        found,
+        rev,
+        _,
+        _,
+        _,
+    ] = row;
+    let money = [pico, computed, reason, source, price, found, rev];
+    statement.raw_bind_parameter(1, row[call::GIVEN])?;
+    let mut at = 2;
+    for number in money {
+        statement.raw_bind_parameter(at, number)?;
+        at += 1;
+    }
+    statement.raw_bind_parameter(9, ext.as_slice())?;
+    statement.raw_bind_parameter(10, hi)?;
+    statement.raw_bind_parameter(11, lo)?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
 /// Reads a call by its id.
 pub(super) fn find(
     conn: &Connection,

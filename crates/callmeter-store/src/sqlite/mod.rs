@@ -8,8 +8,10 @@
 
 mod books;
 mod columns;
+mod condition;
 mod names;
 mod reader;
+mod reprice;
 mod retention;
 mod rollup;
 mod schema;
@@ -17,6 +19,7 @@ mod shelf;
 mod writer;
 
 pub use self::reader::SqliteReader;
+pub(crate) use self::reprice::SqliteRepricer;
 pub use self::schema::FORMAT as SQLITE_FORMAT;
 pub(crate) use self::shelf::SqliteShelf;
 pub use self::writer::SqliteStore;

@@ -1,4 +1,4 @@
-//! Schema 1 of the embedded store, and how a file is recognised.
+//! Schema 2 of the embedded store, and how a file is recognised and brought up to it.
 //!
 //! ```text
 //! about           one row: versions, accounting zone, the time half below which calls were removed
@@ -9,6 +9,7 @@
 //! roll_names      which names the rollups of a scope and day know; the others are `~other`
 //! book_revisions  the store's price book, every revision it ever had
 //! rejected        records beyond the dedup horizon or too far ahead
+//! reprices, reprice_sums, reprice_runs   the audit of reprices, since format 2
 //! ```
 //! `format` tells which schema the file has, `min_reader` and `min_writer` which builds may use it. A
 //! file that this build may not use is left as it is.
@@ -21,7 +22,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use crate::StoreError;
 
 /// The schema that this build makes and knows.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
+/// The oldest builds that read and write it: what later formats added they leave alone.
+const MIN_FORMAT: i64 = 1;
 /// `clmr`: tells the file from other SQLite databases.
 const APPLICATION_ID: i64 = 0x636c_6d72;
 /// How long a statement waits for another writer.
@@ -153,6 +156,38 @@ INSERT INTO names (id, kind, name) VALUES
   (1, 0, '~other'), (2, 4, 'ok'), (3, 4, 'error'), (4, 4, 'fallback'), (5, 4, 'cancelled'), (6, 4, 'aborted');
 ";
 
+/// What format 2 adds: the audit of reprices, and an index of the calls whose provider stated the cost that counts.
+pub(super) const SCHEMA_2: &str = "
+CREATE TABLE reprices (
+  rev INTEGER PRIMARY KEY,
+  undoes INTEGER, is_all INTEGER NOT NULL,
+  since INTEGER, until INTEGER,
+  caller TEXT, provider TEXT, model TEXT, status TEXT, project TEXT, team TEXT,
+  closed_until INTEGER,
+  asked_by TEXT NOT NULL,
+  began_at INTEGER NOT NULL, ended_at INTEGER,
+  at_hi INTEGER NOT NULL, at_lo INTEGER NOT NULL,
+  looked_at INTEGER NOT NULL, changed INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE reprice_sums (
+  rev INTEGER NOT NULL, day INTEGER NOT NULL, is_plan INTEGER NOT NULL,
+  provider TEXT NOT NULL, model TEXT NOT NULL, old_rev INTEGER NOT NULL,
+  n INTEGER NOT NULL, changed INTEGER NOT NULL,
+  old_microusd INTEGER NOT NULL, old_picousd INTEGER NOT NULL,
+  new_microusd INTEGER NOT NULL, new_picousd INTEGER NOT NULL,
+  old_unpriced INTEGER NOT NULL, new_unpriced INTEGER NOT NULL,
+  PRIMARY KEY (rev, day, is_plan, provider, model, old_rev)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE reprice_runs (
+  rev INTEGER NOT NULL, hi INTEGER NOT NULL, lo INTEGER NOT NULL, old_rev INTEGER NOT NULL,
+  PRIMARY KEY (rev, hi, lo)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX calls_reported ON calls (hi) WHERE cost_source = 2;
+";
+
 /// Opens a store for writing; makes it when there is none. `make` adds what a new one needs.
 pub(super) fn open_writer(
     path: &Path,
@@ -180,21 +215,34 @@ pub(super) fn open_writer(
     if !is_made(&tx)? {
         tx.execute_batch(SCHEMA)?;
         tx.execute(
-            "INSERT INTO about VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, 0)",
+            "INSERT INTO about VALUES (1, ?1, ?2, ?2, ?3, ?4, ?5, 0)",
             (
-                FORMAT,
+                MIN_FORMAT,
+                MIN_FORMAT,
                 zone,
                 now.as_micros(),
                 concat!("callmeter ", env!("CARGO_PKG_VERSION")),
             ),
         )?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", FORMAT)?;
         make(&tx)?;
     }
     check_format(&tx, path, "min_writer")?;
+    upgrade(&tx)?;
     tx.commit()?;
     Ok(conn)
+}
+
+/// Adds what a store of an older format lacks. Builds of that format go on using it.
+fn upgrade(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    let format: i64 = tx.query_row("SELECT format FROM about", [], |row| row.get(0))?;
+    if format >= FORMAT {
+        return Ok(());
+    }
+    tx.execute_batch(SCHEMA_2)?;
+    tx.execute("UPDATE about SET format = ?1", [FORMAT])?;
+    tx.pragma_update(None, "user_version", FORMAT)?;
+    Ok(())
 }
 
 /// Opens a store for reading only.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use callmeter_core::{CallId, CallRecord, Cost, Sink, Timestamp};
 use callmeter_price::{Book, ProviderKinds};
 use callmeter_store::{
-    CallsQuery, Dimension, Filter, Period, ReportQuery, SqliteStore, StoreOptions, StoreReader,
-    StoreUrl, Totals, open_sink,
+    CallsQuery, Dimension, Filter, Period, ReportQuery, RepriceQuery, RepricedGroup, Repricer,
+    SqliteStore, StoreOptions, StoreReader, StoreUrl, Totals, open_sink,
 };
 use callmeter_testkit::clock::ManualClock;
 use callmeter_testkit::records::FIRST_MOMENT;
-use callmeter_testkit::store::{Asked, ContractStore, Sums};
+use callmeter_testkit::store::{
+    Asked, Audited, ContractStore, Repricing, RepricingStore, SuiteBook, Sums,
+};
 
 /// The same for every store: asked by its address.
 pub(crate) struct Stand<K> {
@@ -20,6 +22,8 @@ pub(crate) struct Stand<K> {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) kind: K,
     reader: RefCell<Option<StoreReader>>,
+    /// The revisions of the store's book.
+    books: RefCell<BTreeMap<u32, Arc<Book>>>,
 }
 
 /// What only a store's own database knows.
@@ -40,7 +44,18 @@ impl<K> Stand<K> {
             clock,
             kind,
             reader: RefCell::new(None),
+            books: RefCell::new(BTreeMap::from([(1, Book::market())])),
         }
+    }
+
+    fn repricer(&self) -> Repricer {
+        Repricer::open(&self.url, StoreOptions::default(), self.clock.clone()).unwrap()
+    }
+
+    fn newest(&self) -> (u32, Arc<Book>) {
+        let books = self.books.borrow();
+        let (rev, book) = books.last_key_value().unwrap();
+        (*rev, Arc::clone(book))
     }
 
     /// Opened once, and kept.
@@ -75,6 +90,47 @@ pub(crate) fn sums(totals: &Totals) -> Sums {
         cache_hits: totals.cache_hits,
         timed: totals.durations.count().cast_unsigned(),
     }
+}
+
+/// The suite's books; `None` is the one that there is.
+fn book_of(book: SuiteBook) -> Option<Arc<Book>> {
+    let own = |rates: &str, huge: &str| {
+        let text = format!(
+            "name = \"suite\"\nversion = \"1\"\n\
+             [[models]]\nprovider = \"openai\"\nmodel = \"gpt-5-mini\"\nperiods = [{{ rates = {{ input = \"{huge}\", output = \"{huge}\" }} }}]\n\
+             [[models]]\nprovider = \"anthropic\"\nmodel = \"no-such-model\"\nperiods = [{{ rates = {{ {rates} }} }}]\n\
+             [[models]]\nprovider = \"nobody\"\nmodel = \"gpt-5-mini\"\nperiods = [{{ rates = {{ {rates} }} }}]\n"
+        );
+        Some(Arc::new(Book::parse(&text).unwrap()))
+    };
+    let rates = "input = \"7\", output = \"9\", cache_read = \"1\", cache_write_5m = \"8\"";
+    match book {
+        SuiteBook::Market => Some(Book::market()),
+        SuiteBook::Other => own(rates, "3"),
+        SuiteBook::Huge => own(rates, "4000000000000"),
+        _ => None,
+    }
+}
+
+fn query(repricing: &Repricing) -> RepriceQuery {
+    RepriceQuery {
+        filter: filter(&repricing.asked),
+        is_all: repricing.is_all,
+        closed_until: repricing.closed_until,
+        book: book_of(repricing.book),
+        asked_by: "the suite".to_owned(),
+    }
+}
+
+fn audited(groups: &[RepricedGroup]) -> Audited {
+    let mut audited = Audited::default();
+    for group in groups {
+        audited.calls += group.calls;
+        audited.changed += group.changed;
+        *audited.old_pico.entry(group.day).or_default() += group.old_cost.as_pico();
+        *audited.new_pico.entry(group.day).or_default() += group.new_cost.as_pico();
+    }
+    audited
 }
 
 impl<K: Kind> ContractStore for Stand<K> {
@@ -193,6 +249,82 @@ impl<K: Kind> ContractStore for Stand<K> {
             "INSERT INTO {table} SELECT rev + 1, name, version, content_id, body, made_at FROM {table}
              ORDER BY rev DESC LIMIT 1"
         ));
+    }
+}
+
+impl<K: Kind> RepricingStore for Stand<K> {
+    fn price_by(&self, rev: u32, record: &CallRecord) -> Cost {
+        let book = Arc::clone(&self.books.borrow()[&rev]);
+        let mut cost = book.price(record, &ProviderKinds::default()).cost;
+        cost.book_rev = Some(rev);
+        cost
+    }
+
+    fn preview_reprice(&self, repricing: &Repricing) -> Audited {
+        let kinds = ProviderKinds::default();
+        let groups = self.reader().preview_reprice(&query(repricing), &kinds);
+        audited(&groups.unwrap())
+    }
+
+    fn begin_reprice(&self, repricing: &Repricing) -> u32 {
+        let rev = self.repricer().begin(&query(repricing)).unwrap().rev;
+        let (newest, book) = self.newest();
+        assert_eq!(rev, newest + 1);
+        let book = book_of(repricing.book).unwrap_or(book);
+        self.books.borrow_mut().insert(rev, book);
+        rev
+    }
+
+    fn begin_undo(&self, rev: u32) -> u32 {
+        let undo = self.repricer().begin_undo(rev, None, "the suite").unwrap();
+        assert_eq!(undo.undoes, Some(rev));
+        let (newest, mut book) = self.newest();
+        assert_eq!(undo.rev, newest + 1);
+        if newest == rev {
+            book = Arc::clone(&self.books.borrow()[&(rev - 1)]);
+        }
+        self.books.borrow_mut().insert(undo.rev, book);
+        undo.rev
+    }
+
+    fn reprice_slice(&self, rev: u32, most: u32) -> bool {
+        let mut repricer = self.repricer();
+        repricer.set_slice(most);
+        repricer.slice(rev).unwrap()
+    }
+
+    fn is_undo(&self, rev: u32) -> bool {
+        let reprice = self.repricer().find(rev).unwrap().unwrap();
+        reprice.undoes.is_some()
+    }
+
+    fn reported(&self, asked: &Asked) -> BTreeMap<(String, String), [i128; 5]> {
+        let reported = self.reader().reported(&filter(asked)).unwrap();
+        reported
+            .into_iter()
+            .map(|of| {
+                let sums = [
+                    i128::from(of.calls),
+                    of.cost.as_pico(),
+                    i128::from(of.computed_calls),
+                    of.comparable_cost.as_pico(),
+                    of.computed_cost.as_pico(),
+                ];
+                ((of.provider, of.model), sums)
+            })
+            .collect()
+    }
+
+    fn audit(&self, rev: u32) -> Audited {
+        let mut repricer = self.repricer();
+        let audited = audited(&repricer.audit(rev).unwrap());
+        let line = repricer.find(rev).unwrap().unwrap();
+        assert_eq!(
+            (line.looked_at, line.changed),
+            (audited.calls, audited.changed)
+        );
+        assert!(line.ended_at.is_some() && line.asked_by == "the suite");
+        audited
     }
 }
 

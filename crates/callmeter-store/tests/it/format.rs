@@ -1,4 +1,4 @@
-//! The stored format: schema 1 is frozen, and a store made by the first version reads for ever.
+//! The stored format: the schema is frozen, and a store made by the first version reads for ever and is brought up.
 
 use callmeter_core::{Billing, ErrorKind, Meta, MetaPolicy, Status};
 use callmeter_store::CallsQuery;
@@ -114,16 +114,16 @@ fn golden_files_are_written_only_when_asked_for() {
         .iter()
         .map(|call| call.to_json() + "\n")
         .collect();
-    std::fs::write(golden.join("schema-v1.sql"), schema_of(&place.raw())).unwrap();
-    std::fs::write(golden.join("store-v1.sql"), dump_of(&place.raw())).unwrap();
-    std::fs::write(golden.join("store-v1.jsonl"), calls).unwrap();
+    std::fs::write(golden.join("schema-v2.sql"), schema_of(&place.raw())).unwrap();
+    std::fs::write(golden.join("store-v2.sql"), dump_of(&place.raw())).unwrap();
+    std::fs::write(golden.join("store-v2.jsonl"), calls).unwrap();
 }
 
 #[test]
-fn schema_1_is_as_it_was_frozen() {
+fn schema_2_is_as_it_was_frozen() {
     let place = Place::new();
     drop(place.store());
-    let frozen = include_str!("../golden/schema-v1.sql");
+    let frozen = include_str!("../golden/schema-v2.sql");
     assert_eq!(
         schema_of(&place.raw()),
         frozen,
@@ -141,6 +141,40 @@ fn a_store_made_by_the_first_version_reads_the_same() {
             include_str!("../golden/store-v1.sql")
         ))
         .unwrap();
+    check_golden(&place, 1, include_str!("../golden/store-v1.jsonl"));
+    // It is written on, and has then all that a new one has.
+    assert_eq!(
+        write(&mut place.store(), &[call(86_400_000_000, 99)]).inserted,
+        1
+    );
+    assert_eq!(place.reader().facts().unwrap().format, 2);
+    let as_new = Place::new();
+    drop(as_new.store());
+    assert_eq!(schema_of(&place.raw()), schema_of(&as_new.raw()));
+    // A build of the first version may go on using it.
+    let gates: (i64, i64) = place
+        .raw()
+        .query_row("SELECT min_reader, min_writer FROM about", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!(gates, (1, 1));
+}
+
+#[test]
+fn a_store_made_by_the_second_version_reads_the_same() {
+    let place = Place::new();
+    place
+        .raw()
+        .execute_batch(concat!(
+            "PRAGMA journal_mode = WAL;",
+            include_str!("../golden/store-v2.sql")
+        ))
+        .unwrap();
+    check_golden(&place, 2, include_str!("../golden/store-v2.jsonl"));
+}
+
+fn check_golden(place: &Place, format: i64, expected: &str) {
     let mut reader = place.reader();
     let query = CallsQuery {
         filter: Default::default(),
@@ -153,12 +187,10 @@ fn a_store_made_by_the_first_version_reads_the_same() {
         .iter()
         .map(|call| call.to_json() + "\n")
         .collect();
-    assert_eq!(calls, include_str!("../golden/store-v1.jsonl"));
+    assert_eq!(calls, expected);
     let facts = reader.facts().unwrap();
-    assert_eq!((facts.format, facts.calls, facts.book.number), (1, 3, 1));
-    // And it is written on.
     assert_eq!(
-        write(&mut place.store(), &[call(86_400_000_000, 99)]).inserted,
-        1
+        (facts.format, facts.calls, facts.book.number),
+        (format, 3, 1)
     );
 }

@@ -15,5 +15,6 @@ mod partitions;
 mod processes;
 mod questions;
 mod refusals;
+mod repricing;
 mod retention;
 mod support;

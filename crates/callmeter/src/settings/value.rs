@@ -3,7 +3,10 @@
 //! The environment knows texts only, the file has types; both are read by the same rules. An error says
 //! what was expected and, where the value is no secret, what was found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use callmeter_core::{PicoUsd, Timestamp};
 
 /// A value before it is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub(super) enum Raw {
     Integer(String),
     Boolean(bool),
     List(Vec<String>),
+    /// A list of tables of texts.
+    Tables(Vec<BTreeMap<String, String>>),
     /// A kind of TOML value that no setting takes, by its name.
     Other(&'static str),
 }
@@ -24,6 +29,7 @@ impl Raw {
             Self::Integer(digits) => callmeter_core::clean_text(digits, 60).0.into_owned(),
             Self::Boolean(value) => value.to_string(),
             Self::List(items) => format!("a list of {}", items.len()),
+            Self::Tables(tables) => format!("a list of {} tables", tables.len()),
             Self::Other(kind) => (*kind).to_owned(),
         }
     }
@@ -135,6 +141,40 @@ pub(super) fn size(raw: &Raw, least: u64) -> Result<u64, Expected> {
         Ok(bytes)
     } else {
         Err(wanted())
+    }
+}
+
+/// A day, in days from 1970-01-01.
+pub(super) fn day(raw: &Raw) -> Result<i64, Expected> {
+    let read = |text: &str| {
+        let mut parts = text.splitn(3, '-');
+        let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+        if (year.len(), month.len(), day.len()) != (4, 2, 2) {
+            return None;
+        }
+        Timestamp::day_from_civil(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+    };
+    match raw.text().and_then(read) {
+        Some(day) => Ok(day),
+        None => expected("a day such as 2026-10-31, in quotes"),
+    }
+}
+
+/// The text of a day.
+pub(super) fn day_text(day: i64) -> String {
+    let (year, month, day) = Timestamp::civil_from_day(day);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// An amount in USD that is more than nothing.
+pub(super) fn usd(raw: &Raw) -> Result<PicoUsd, Expected> {
+    let text = match raw {
+        Raw::Text(text) | Raw::Integer(text) => text.trim(),
+        _ => "",
+    };
+    match text.parse::<PicoUsd>() {
+        Ok(amount) if amount > PicoUsd::ZERO => Ok(amount),
+        _ => expected("an amount in USD, in quotes where it has a point, such as 250 or \"99.50\""),
     }
 }
 

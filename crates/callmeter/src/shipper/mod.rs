@@ -28,6 +28,7 @@ use self::health::Health;
 use self::sending::SendError;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
+use crate::budget::BudgetWatch;
 use crate::control::Control;
 use crate::spool::{Disk, Hold};
 
@@ -92,6 +93,8 @@ pub(crate) struct Shipper {
     next_maintenance: u64,
     /// Not before this moment of the timer is the next trial.
     not_before: u64,
+    /// Who watches the home's budgets while this is its elected shipper.
+    watch: Option<BudgetWatch>,
 }
 
 impl std::fmt::Debug for Shipper {
@@ -132,7 +135,14 @@ impl Shipper {
             last_sent: now,
             next_maintenance: now.saturating_add(nanos(FIRST_MAINTENANCE_AFTER)),
             not_before: 0,
+            watch: None,
         }
+    }
+
+    /// The same, which watches the home's budgets as well.
+    pub(crate) fn watching(mut self, watch: Option<BudgetWatch>) -> Self {
+        self.watch = watch;
+        self
     }
 
     /// One round in a thread of its own; says whether it was the last.
@@ -164,8 +174,12 @@ impl Shipper {
             return Duration::from_nanos(self.not_before.saturating_sub(now));
         }
         match self.ship_what_is_due(now) {
-            Ok(Some(pause)) => pause,
+            Ok(Some(pause)) => {
+                self.watch_budgets(now);
+                pause
+            }
             Ok(None) => {
+                self.watch_budgets(now);
                 self.tidy(now);
                 POLL
             }
@@ -174,6 +188,16 @@ impl Shipper {
                 self.spool_failed(&name, &error);
                 POLL
             }
+        }
+    }
+
+    /// Lets the budgets be looked at, unless the store is down.
+    fn watch_budgets(&mut self, now: u64) {
+        if self.office.is_some()
+            && !self.health.is_failing()
+            && let Some(watch) = &mut self.watch
+        {
+            watch.look(self.clock.now(), now, self.shipped.acknowledged);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod calls;
 mod report;
+mod walk;
 
 use callmeter_core::{CallId, Timestamp};
 

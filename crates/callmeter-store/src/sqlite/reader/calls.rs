@@ -2,7 +2,6 @@
 
 use callmeter_core::{CallId, Timestamp};
 use rusqlite::OptionalExtension;
-use rusqlite::types::Value;
 
 use super::SqliteReader;
 use crate::StoreError;
@@ -10,26 +9,8 @@ use crate::call::{StoredCall, key_of};
 use crate::names::NameKind;
 use crate::question::{CallsQuery, Filter};
 use crate::sqlite::columns::{self, select_calls};
+use crate::sqlite::condition::Condition;
 use crate::sqlite::names::Names;
-
-/// A condition in SQL and its values.
-#[derive(Debug, Default)]
-pub(super) struct Condition {
-    pub(super) sql: String,
-    pub(super) values: Vec<Value>,
-}
-
-impl Condition {
-    pub(super) fn and(&mut self, sql: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(if self.sql.is_empty() {
-            "WHERE "
-        } else {
-            " AND "
-        });
-        self.sql.push_str(sql);
-        self.values.extend(values);
-    }
-}
 
 impl SqliteReader {
     /// A page of calls, the newest first.
@@ -125,41 +106,7 @@ impl SqliteReader {
 
     /// The filter in SQL over `calls`; `None` when it names something that the store never saw.
     pub(super) fn condition(&self, filter: &Filter) -> Result<Option<Condition>, StoreError> {
-        let mut condition = Condition::default();
-        if let Some(since) = filter.since {
-            condition.and("hi >= ?", [CallId::hi_at(since).into()]);
-        }
-        if let Some(until) = filter.until {
-            condition.and("hi < ?", [CallId::hi_at(until).into()]);
-        }
-        for (column, kind, word) in [
-            ("caller = ?", NameKind::Caller, &filter.caller),
-            ("provider = ?", NameKind::Provider, &filter.provider),
-            ("model = ?", NameKind::Model, &filter.model),
-            ("status = ?", NameKind::Status, &filter.status),
-        ] {
-            if let Some(word) = word {
-                match Names::find(&self.conn, kind, word)? {
-                    Some(number) => condition.and(column, [number.into()]),
-                    None => return Ok(None),
-                }
-            }
-        }
-        for (sql, word) in [
-            (
-                "scope IN (SELECT id FROM scopes WHERE project = ?)",
-                &filter.project,
-            ),
-            (
-                "scope IN (SELECT id FROM scopes WHERE team = ?)",
-                &filter.team,
-            ),
-        ] {
-            if let Some(word) = word {
-                condition.and(sql, [word.clone().into()]);
-            }
-        }
-        Ok(Some(condition))
+        Condition::of(&self.conn, filter)
     }
 
     fn models_of(&self, caller: i64) -> Result<Vec<(i64, i64)>, StoreError> {

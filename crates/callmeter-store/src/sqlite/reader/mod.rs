@@ -5,6 +5,7 @@
 
 mod calls;
 mod report;
+mod walk;
 
 use std::path::{Path, PathBuf};
 

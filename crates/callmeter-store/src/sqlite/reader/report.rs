@@ -6,11 +6,11 @@ use std::sync::Arc;
 use callmeter_core::CallId;
 
 use super::SqliteReader;
-use super::calls::Condition;
 use crate::answer::{self, Source, Take, TakeDay};
 use crate::names::ScopeWords;
 use crate::question::{Filter, ReportQuery, ReportRow, Totals, Unpriced};
 use crate::rollup::{AdmissionKey, PICO_PER_MICRO, SUM_COLUMNS, SUMS};
+use crate::sqlite::condition::Condition;
 use crate::sqlite::rollup::{is_admitted, read_sums};
 use crate::{AccountingZone, StoreError};
 

@@ -6,6 +6,7 @@
 
 mod calls;
 mod report;
+mod walk;
 
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ impl LegacyReader {
 
     /// The filter in SQL; `None` when it asks for what the table has no column of.
     fn condition(&self, filter: &Filter) -> Option<Condition> {
-        if filter.project.is_some() || filter.team.is_some() {
+        if filter.project.is_some() || filter.team.is_some() || filter.cost_source.is_some() {
             return None;
         }
         let shape = &self.shape;

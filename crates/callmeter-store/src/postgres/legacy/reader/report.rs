@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use super::{LegacyReader, mark, named, rows, started_us, status};
 use crate::legacy::UNPRICED_MARK;
 use crate::postgres::connect::Access;
+use crate::postgres::legacy::Shape;
 use crate::{
     AccountingZone, Dimension, Filter, Histogram, Period, ReportQuery, ReportRow, StoreError,
     Totals, Unpriced,
@@ -156,7 +157,7 @@ impl LegacyReader {
             return Ok(Vec::new());
         };
         let mark = mark(&self.shape, UNPRICED_MARK);
-        condition.and(&unpriced(&mark));
+        condition.and(&unpriced_rows(&self.shape));
         let sql = format!(
             "SELECT {}, {}, coalesce({mark}, 'unknown'), count(*) FROM {} {} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 2",
             named("provider"),
@@ -175,6 +176,11 @@ impl LegacyReader {
         };
         Ok(found.iter().map(unpriced).collect())
     }
+}
+
+/// The condition of rows without a price.
+pub(super) fn unpriced_rows(shape: &Shape) -> String {
+    unpriced(&mark(shape, UNPRICED_MARK))
 }
 
 /// Whether a row has no price.

@@ -62,6 +62,30 @@ CREATE TABLE rejected (
   reason TEXT NOT NULL, rejected_at INTEGER NOT NULL, record BLOB NOT NULL,
   PRIMARY KEY (hi, lo, layer, rev)
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE reprice_runs (
+  rev INTEGER NOT NULL, hi INTEGER NOT NULL, lo INTEGER NOT NULL, old_rev INTEGER NOT NULL,
+  PRIMARY KEY (rev, hi, lo)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE reprice_sums (
+  rev INTEGER NOT NULL, day INTEGER NOT NULL, is_plan INTEGER NOT NULL,
+  provider TEXT NOT NULL, model TEXT NOT NULL, old_rev INTEGER NOT NULL,
+  n INTEGER NOT NULL, changed INTEGER NOT NULL,
+  old_microusd INTEGER NOT NULL, old_picousd INTEGER NOT NULL,
+  new_microusd INTEGER NOT NULL, new_picousd INTEGER NOT NULL,
+  old_unpriced INTEGER NOT NULL, new_unpriced INTEGER NOT NULL,
+  PRIMARY KEY (rev, day, is_plan, provider, model, old_rev)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE reprices (
+  rev INTEGER PRIMARY KEY,
+  undoes INTEGER, is_all INTEGER NOT NULL,
+  since INTEGER, until INTEGER,
+  caller TEXT, provider TEXT, model TEXT, status TEXT, project TEXT, team TEXT,
+  closed_until INTEGER,
+  asked_by TEXT NOT NULL,
+  began_at INTEGER NOT NULL, ended_at INTEGER,
+  at_hi INTEGER NOT NULL, at_lo INTEGER NOT NULL,
+  looked_at INTEGER NOT NULL, changed INTEGER NOT NULL
+) STRICT;
 CREATE TABLE roll_day (
   scope INTEGER NOT NULL, day INTEGER NOT NULL, caller INTEGER NOT NULL,
   provider INTEGER NOT NULL, model INTEGER NOT NULL, status INTEGER NOT NULL,
@@ -101,6 +125,7 @@ CREATE INDEX calls_by_request ON calls (hi / 353894400000, request_key) WHERE re
 CREATE INDEX calls_by_response ON calls (hi / 353894400000, response_key) WHERE response_key IS NOT NULL;
 CREATE INDEX calls_by_trace ON calls (hi / 353894400000, trace_key) WHERE trace_key IS NOT NULL;
 CREATE INDEX calls_by_trouble ON calls (status, hi) WHERE status <> 2;
+CREATE INDEX calls_reported ON calls (hi) WHERE cost_source = 2;
 CREATE INDEX calls_unpriced ON calls (unpriced_reason) WHERE unpriced_reason IS NOT NULL;
 CREATE UNIQUE INDEX scope_by_words ON scopes (
   ifnull(project, 0), ifnull(team, 0), ifnull(cost_center, 0), ifnull(service, 0),

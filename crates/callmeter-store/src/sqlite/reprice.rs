@@ -1,0 +1,536 @@
+//! Reprices of the embedded store: see [`crate::reprice`].
+//!
+//! Which calls come next is read beside the writers; a slice locks them out only while it changes those, for
+//! about half of the 50 ms that a transaction may take, and looks at each call again before it does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use callmeter_core::{CallId, Clock, Timestamp};
+use callmeter_price::{Book, ProviderKinds};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior};
+
+use super::condition::Condition;
+use super::names::Names;
+use super::{books, columns, rollup, schema};
+use crate::door::StoreOptions;
+use crate::question::Filter;
+use crate::reprice::{
+    BEFORE_ALL, GroupSums, Reprice, RepriceError, RepriceQuery, RepricedGroup, Tally, first_open,
+    later, price_anew,
+};
+use crate::rollup::{Admission, Changes};
+use crate::{AccountingZone, StoreError};
+
+const FIRST_SLICE: u32 = 200;
+const LARGEST_SLICE: u32 = 5_000;
+const SLICE_NS: u64 = 25_000_000;
+
+/// The columns of `reprices`, in the order that [`read_line`] expects.
+const LINE: &str = "rev, undoes, is_all, since, until, caller, provider, model, status, project, team, \
+     closed_until, asked_by, began_at, ended_at, at_hi, at_lo, looked_at, changed";
+
+/// Whoever reprices an embedded store.
+pub(crate) struct SqliteRepricer {
+    path: PathBuf,
+    conn: Connection,
+    clock: Arc<dyn Clock>,
+    zone: AccountingZone,
+    kinds: ProviderKinds,
+    names: Names,
+    admission: Admission,
+    ext: Vec<u8>,
+    slice: u32,
+    largest: u32,
+    books: HashMap<u32, Arc<Book>>,
+}
+
+impl std::fmt::Debug for SqliteRepricer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteRepricer")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteRepricer {
+    pub(crate) fn open(
+        path: &Path,
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        // A store that is not there is not made for this.
+        drop(schema::open_reader(path)?);
+        let now = clock.now();
+        let conn = schema::open_writer(path, options.group_access, "UTC", now, |_| Ok(()))?;
+        let tx = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
+        books::refresh(&tx, now)?;
+        tx.commit()?;
+        let zone: String =
+            conn.query_row("SELECT accounting_zone FROM about", [], |row| row.get(0))?;
+        Ok(Self {
+            path: path.to_owned(),
+            conn,
+            clock,
+            zone: AccountingZone::named(&zone)?,
+            kinds: options.providers,
+            names: Names::default(),
+            admission: Admission::default(),
+            ext: Vec::with_capacity(512),
+            slice: FIRST_SLICE,
+            largest: LARGEST_SLICE,
+            books: HashMap::new(),
+        })
+    }
+
+    pub(crate) fn set_slice(&mut self, calls: u32) {
+        self.largest = calls.max(1);
+        self.slice = self.slice.min(self.largest);
+    }
+
+    pub(crate) fn begin(&mut self, query: &RepriceQuery) -> Result<Reprice, StoreError> {
+        let now = self.clock.now();
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        schema::check_writable(&tx, &self.path)?;
+        check_none_is_open(&tx)?;
+        match &query.book {
+            Some(book) => books::append(&tx, book, now)?,
+            None => books::append_again(&tx, books::newest_number(&tx)?, now)?,
+        }
+        let reprice = Reprice {
+            rev: books::newest_number(&tx)?,
+            undoes: None,
+            is_all: query.is_all,
+            filter: query.open_days(&self.zone),
+            closed_until: query.closed_until,
+            asked_by: query.asked_by.clone(),
+            began_at: now,
+            ended_at: None,
+            looked_at: 0,
+            changed: 0,
+            at: BEFORE_ALL,
+        };
+        insert_line(&tx, &reprice)?;
+        tx.commit()?;
+        Ok(reprice)
+    }
+
+    pub(crate) fn begin_undo(
+        &mut self,
+        rev: u32,
+        closed_until: Option<i64>,
+        asked_by: &str,
+    ) -> Result<Reprice, StoreError> {
+        let now = self.clock.now();
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        schema::check_writable(&tx, &self.path)?;
+        let undone = line(&tx, rev)?.ok_or(RepriceError::Unknown { rev })?;
+        if let Some(undoes) = undone.undoes {
+            return Err(RepriceError::IsUndo { rev, undoes }.into());
+        }
+        let by: Option<u32> = tx
+            .query_row("SELECT rev FROM reprices WHERE undoes = ?1", [rev], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        if let Some(by) = by {
+            return Err(RepriceError::Undone { rev, by }.into());
+        }
+        tx.execute(
+            "UPDATE reprices SET ended_at = ?2 WHERE rev = ?1 AND ended_at IS NULL",
+            (rev, now.as_micros()),
+        )?;
+        check_none_is_open(&tx)?;
+        let newest = books::newest_number(&tx)?;
+        let content = if newest == rev {
+            books::before(&tx, rev)?
+        } else {
+            newest
+        };
+        books::append_again(&tx, content, now)?;
+        let mut filter = undone.filter;
+        filter.since = later(filter.since, first_open(closed_until, &self.zone));
+        let reprice = Reprice {
+            rev: books::newest_number(&tx)?,
+            undoes: Some(rev),
+            is_all: undone.is_all,
+            filter,
+            closed_until,
+            asked_by: asked_by.to_owned(),
+            began_at: now,
+            ended_at: None,
+            looked_at: 0,
+            changed: 0,
+            at: BEFORE_ALL,
+        };
+        insert_line(&tx, &reprice)?;
+        tx.commit()?;
+        Ok(reprice)
+    }
+
+    pub(crate) fn slice(&mut self, rev: u32) -> Result<bool, StoreError> {
+        let reprice = line(&self.conn, rev)?.ok_or(RepriceError::Unknown { rev })?;
+        if reprice.ended_at.is_some() {
+            return Ok(false);
+        }
+        let target = self.target_of(&reprice)?;
+        let ids = self.next_ids(&reprice)?;
+        let began = self.clock.monotonic_ns();
+        let done = self.write_slice(&reprice, &target, &ids);
+        match &done {
+            Ok(_) => {
+                self.names.committed();
+                self.admission.committed();
+                let took = self.clock.monotonic_ns().saturating_sub(began);
+                self.adapt(took);
+            }
+            Err(_) => {
+                self.names.rolled_back();
+                self.admission.rolled_back();
+            }
+        }
+        done
+    }
+
+    pub(crate) fn list(&mut self) -> Result<Vec<Reprice>, StoreError> {
+        let sql = format!("SELECT {LINE} FROM reprices ORDER BY rev DESC");
+        let mut statement = self.conn.prepare(&sql)?;
+        let lines = statement.query_map([], read_line)?;
+        Ok(lines.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    pub(crate) fn audit(&mut self, rev: u32) -> Result<Vec<RepricedGroup>, StoreError> {
+        let mut statement = self.conn.prepare(
+            "SELECT day, is_plan, provider, model, old_rev, n, changed, old_microusd, old_picousd,
+             new_microusd, new_picousd, old_unpriced, new_unpriced FROM reprice_sums WHERE rev = ?1
+             ORDER BY day, is_plan, provider, model, old_rev",
+        )?;
+        let groups = statement.query_map([rev], |row| {
+            let key = (
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            );
+            let mut sums = [0; crate::reprice::SUMS];
+            for (at, sum) in sums.iter_mut().enumerate() {
+                *sum = row.get(at + 5)?;
+            }
+            Ok(GroupSums::of_columns(sums).group(key))
+        })?;
+        Ok(groups.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// By which revision each call is priced.
+    fn target_of(&mut self, reprice: &Reprice) -> Result<Target, StoreError> {
+        let Some(undone) = reprice.undoes else {
+            let book = self.book(reprice.rev)?;
+            return Ok(Target::One(reprice.rev, book));
+        };
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT hi, lo, old_rev FROM reprice_runs WHERE rev = ?1")?;
+        let runs = statement
+            .query_map([undone], |row| {
+                Ok(((row.get(0)?, row.get(1)?), row.get::<_, u32>(2)?))
+            })?
+            .collect::<Result<BTreeMap<_, _>, _>>()?;
+        drop(statement);
+        let mut revisions: Vec<u32> = runs.values().copied().filter(|rev| *rev != 0).collect();
+        revisions.sort_unstable();
+        revisions.dedup();
+        let mut books = HashMap::new();
+        for rev in revisions {
+            books.insert(rev, self.book(rev)?);
+        }
+        Ok(Target::Runs(runs, books))
+    }
+
+    fn book(&mut self, rev: u32) -> Result<Arc<Book>, StoreError> {
+        if let Some(book) = self.books.get(&rev) {
+            return Ok(Arc::clone(book));
+        }
+        let book = books::load_revision(&self.conn, rev)?.book;
+        self.books.insert(rev, Arc::clone(&book));
+        Ok(book)
+    }
+
+    /// The calls that come next.
+    fn next_ids(&self, reprice: &Reprice) -> Result<Vec<(i64, i64)>, StoreError> {
+        let Some(mut condition) = Condition::of(&self.conn, &reprice.filter)? else {
+            return Ok(Vec::new());
+        };
+        condition.and(
+            "(hi, lo) > (?, ?)",
+            [reprice.at.0.into(), reprice.at.1.into()],
+        );
+        match reprice.undoes {
+            Some(undone) => {
+                condition.and("book_rev = ?", [undone.into()]);
+                if let Some(done) = line(&self.conn, undone)? {
+                    let end: [Value; 2] = [done.at.0.into(), done.at.1.into()];
+                    condition.and("(hi, lo) <= (?, ?)", end);
+                }
+            }
+            None => {
+                condition.and("ifnull(book_rev, 0) < ?", [reprice.rev.into()]);
+                if !reprice.is_all {
+                    condition.and("unpriced_reason IS NOT NULL", []);
+                }
+            }
+        }
+        let sql = format!(
+            "SELECT hi, lo FROM calls {} ORDER BY hi, lo LIMIT ?",
+            condition.sql
+        );
+        condition.values.push(self.slice.into());
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let ids = statement.query_map(rusqlite::params_from_iter(condition.values), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        Ok(ids.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Changes the calls of `ids`, if nobody else went further meanwhile; says whether there is more.
+    fn write_slice(
+        &mut self,
+        seen: &Reprice,
+        target: &Target,
+        ids: &[(i64, i64)],
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        schema::check_writable(&tx, &self.path)?;
+        let reprice = line(&tx, seen.rev)?.ok_or(RepriceError::Unknown { rev: seen.rev })?;
+        if reprice.ended_at.is_some() {
+            return Ok(false);
+        }
+        if reprice.at != seen.at {
+            return Ok(true);
+        }
+        let Some(last) = ids.last() else {
+            tx.execute(
+                "UPDATE reprices SET ended_at = ?2 WHERE rev = ?1",
+                (reprice.rev, now.as_micros()),
+            )?;
+            tx.commit()?;
+            return Ok(false);
+        };
+        let mut tally = Tally::default();
+        let mut changes = Changes::default();
+        let mut runs = Runs::after(&tx, reprice.rev)?;
+        for (hi, lo) in ids {
+            let Some(id) = CallId::from_halves(*hi, *lo) else {
+                continue;
+            };
+            let Some(stored) = columns::find(&tx, &mut self.names, id)? else {
+                continue;
+            };
+            if !is_still_meant(&reprice, stored.cost.book_rev) {
+                continue;
+            }
+            let Some((rev, book)) = target.of(id) else {
+                continue;
+            };
+            let (cost, flags) = price_anew(book, &self.kinds, rev, &stored);
+            let mut record = stored.record.clone();
+            record.flags.insert(flags);
+            let numbers = columns::numbers_of(&tx, &mut self.names, &record)?;
+            columns::write_cost(
+                &tx,
+                &mut self.names,
+                &numbers,
+                &record,
+                &cost,
+                &mut self.ext,
+            )?;
+            if cost.cost != stored.cost.cost {
+                changes.add(&self.zone, &numbers, (&stored.record, &stored.cost), -1)?;
+                changes.add(&self.zone, &numbers, (&record, &cost), 1)?;
+            }
+            runs.add(&tx, id, stored.cost.book_rev.unwrap_or(0))?;
+            tally.add(&self.zone, &stored, &cost);
+        }
+        rollup::apply(changes, &tx, &mut self.admission)?;
+        keep(&tx, reprice.rev, &tally)?;
+        tx.prepare_cached(
+            "UPDATE reprices SET at_hi = ?2, at_lo = ?3, looked_at = looked_at + ?4, changed = changed + ?5
+             WHERE rev = ?1",
+        )?
+        .execute((reprice.rev, last.0, last.1, tally.looked_at, tally.changed))?;
+        tx.commit()?;
+        Ok(true)
+    }
+
+    /// Brings the next slice nearer to its time.
+    fn adapt(&mut self, took_ns: u64) {
+        if took_ns > SLICE_NS {
+            self.slice = (self.slice / 2).max(1);
+        } else if took_ns < SLICE_NS / 2 {
+            self.slice = self.slice.saturating_mul(2).min(self.largest);
+        }
+    }
+}
+
+/// By which revision calls are priced.
+enum Target {
+    /// All by one.
+    One(u32, Arc<Book>),
+    /// Each by the revision of the run of calls that it lies in.
+    Runs(BTreeMap<(i64, i64), u32>, HashMap<u32, Arc<Book>>),
+}
+
+impl Target {
+    fn of(&self, id: CallId) -> Option<(u32, &Book)> {
+        match self {
+            Self::One(rev, book) => Some((*rev, book)),
+            Self::Runs(runs, books) => {
+                let (_, rev) = runs.range(..=(id.hi(), id.lo())).next_back()?;
+                Some((*rev, books.get(rev)?))
+            }
+        }
+    }
+}
+
+/// Runs of calls that had one old revision, as they are written.
+struct Runs {
+    rev: u32,
+    last: Option<u32>,
+}
+
+impl Runs {
+    fn after(tx: &Transaction<'_>, rev: u32) -> Result<Self, StoreError> {
+        let last = tx
+            .prepare_cached(
+                "SELECT old_rev FROM reprice_runs WHERE rev = ?1 ORDER BY hi DESC, lo DESC LIMIT 1",
+            )?
+            .query_row([rev], |row| row.get(0))
+            .optional()?;
+        Ok(Self { rev, last })
+    }
+
+    fn add(&mut self, tx: &Transaction<'_>, id: CallId, old_rev: u32) -> Result<(), StoreError> {
+        if self.last == Some(old_rev) {
+            return Ok(());
+        }
+        tx.prepare_cached(
+            "INSERT INTO reprice_runs (rev, hi, lo, old_rev) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((self.rev, id.hi(), id.lo(), old_rev))?;
+        self.last = Some(old_rev);
+        Ok(())
+    }
+}
+
+/// Whether a call is still to be looked at: it may have been merged since it was found.
+fn is_still_meant(reprice: &Reprice, rev: Option<u32>) -> bool {
+    match reprice.undoes {
+        Some(undone) => rev == Some(undone),
+        None => rev.unwrap_or(0) < reprice.rev,
+    }
+}
+
+fn check_none_is_open(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    let open: Option<u32> = tx
+        .query_row(
+            "SELECT rev FROM reprices WHERE ended_at IS NULL",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    match open {
+        Some(rev) => Err(RepriceError::Unfinished { rev }.into()),
+        None => Ok(()),
+    }
+}
+
+fn line(conn: &Connection, rev: u32) -> Result<Option<Reprice>, StoreError> {
+    let sql = format!("SELECT {LINE} FROM reprices WHERE rev = ?1");
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([rev], read_line)
+        .optional()?)
+}
+
+fn read_line(row: &Row<'_>) -> rusqlite::Result<Reprice> {
+    let moment = |at: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_micros))
+    };
+    Ok(Reprice {
+        rev: row.get(0)?,
+        undoes: row.get(1)?,
+        is_all: row.get(2)?,
+        filter: Filter {
+            since: moment(3)?,
+            until: moment(4)?,
+            caller: row.get(5)?,
+            provider: row.get(6)?,
+            model: row.get(7)?,
+            status: row.get(8)?,
+            project: row.get(9)?,
+            team: row.get(10)?,
+            cost_source: None,
+        },
+        closed_until: row.get(11)?,
+        asked_by: row.get(12)?,
+        began_at: Timestamp::from_micros(row.get(13)?),
+        ended_at: moment(14)?,
+        at: (row.get(15)?, row.get(16)?),
+        looked_at: row.get::<_, i64>(17)?.cast_unsigned(),
+        changed: row.get::<_, i64>(18)?.cast_unsigned(),
+    })
+}
+
+fn insert_line(tx: &Transaction<'_>, reprice: &Reprice) -> Result<(), StoreError> {
+    let filter = &reprice.filter;
+    let sql = format!(
+        "INSERT INTO reprices ({LINE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+         NULL, ?15, ?16, 0, 0)"
+    );
+    tx.execute(
+        &sql,
+        rusqlite::params![
+            reprice.rev,
+            reprice.undoes,
+            reprice.is_all,
+            filter.since.map(Timestamp::as_micros),
+            filter.until.map(Timestamp::as_micros),
+            filter.caller,
+            filter.provider,
+            filter.model,
+            filter.status,
+            filter.project,
+            filter.team,
+            reprice.closed_until,
+            reprice.asked_by,
+            reprice.began_at.as_micros(),
+            reprice.at.0,
+            reprice.at.1,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Adds a slice's sums to the audit.
+fn keep(tx: &Transaction<'_>, rev: u32, tally: &Tally) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO reprice_sums (rev, day, is_plan, provider, model, old_rev, n, changed, old_microusd,
+         old_picousd, new_microusd, new_picousd, old_unpriced, new_unpriced)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT DO UPDATE SET n = n + excluded.n, changed = changed + excluded.changed,
+         old_microusd = old_microusd + excluded.old_microusd, old_picousd = old_picousd + excluded.old_picousd,
+         new_microusd = new_microusd + excluded.new_microusd, new_picousd = new_picousd + excluded.new_picousd,
+         old_unpriced = old_unpriced + excluded.old_unpriced,
+         new_unpriced = new_unpriced + excluded.new_unpriced",
+    )?;
+    for ((day, is_plan, provider, model, old_rev), sums) in &tally.groups {
+        let [n, changed, a, b, c, d, e, f] = sums.columns()?;
+        statement.execute(rusqlite::params![
+            rev, day, is_plan, provider, model, old_rev, n, changed, a, b, c, d, e, f
+        ])?;
+    }
+    Ok(())
+}

@@ -14,6 +14,7 @@ use callmeter_store::{
 use crate::args::{PeriodArg, ReportArgs};
 use crate::commands::status;
 use crate::context::{Context, filter_of, range_text};
+use crate::currency::Converted;
 use crate::failure::Failure;
 use crate::print;
 use crate::span::day_text;
@@ -47,6 +48,8 @@ pub(crate) struct Report {
     rows: Vec<ReportRow>,
     pub(crate) totals: Totals,
     unpriced: Vec<Unpriced>,
+    /// The total in the currency of the store's book.
+    converted: Option<Converted>,
     reported: Vec<Reported>,
 }
 
@@ -93,7 +96,9 @@ pub(crate) fn make(
         });
     }
     let facts = store.facts()?;
+    let zone_asked = args.timezone.as_deref();
     Ok(Report {
+        converted: Converted::of(store, &filter, zone_asked, &facts.book.name)?,
         unpriced: store.unpriced(&filter)?,
         reported: store.reported(&filter)?,
         filter,
@@ -142,6 +147,9 @@ impl Report {
             ));
         }
         text.push('\n');
+        if let Some(converted) = &self.converted {
+            text.push_str(&converted.line());
+        }
         text.push_str(&self.unpriced_lines());
         text.push_str(&self.reported_lines());
         text.push_str(&status::complete_line(
@@ -306,6 +314,7 @@ impl Report {
             "book": self.book,
             "rows": rows,
             "totals": figures_json(&self.totals),
+            "currency": self.converted.as_ref().map(Converted::to_json),
             "unpriced": unpriced,
             "reported": self.reported.iter().map(reported_json).collect::<Vec<_>>(),
             "complete": status::complete_json(&context.home.standing()?.conservation),

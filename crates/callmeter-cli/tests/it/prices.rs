@@ -86,6 +86,28 @@ fn calls_without_a_price_are_listed_and_priced_by_a_book_that_is_used() {
 }
 
 #[test]
+fn a_report_adds_the_currency_of_the_store_s_book_each_day_by_its_rate() {
+    let place = Place::new().with_calls();
+    let rates = r#"{ per_usd = "0.5" }, { from = "2026-11-01", per_usd = "0.9" }"#;
+    let later = r#"{ from = "2026-12-01", per_usd = "0.9" }"#;
+    let with = |rates| format!("{ACME}[currency]\ncode = \"EUR\"\nrates = [{rates}]\n");
+    place.write("acme.toml", &with(rates));
+    place.run(&["prices", "use", "acme.toml"]);
+    let text = out(&place.run(&["report"]));
+    assert!(
+        text.contains("\nin EUR   3.15, each day by its rate\n"),
+        "{text}"
+    );
+    let json = out(&place.run(&["report", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["currency"]["cost"], "3.15");
+    place.write("acme.toml", &with(later));
+    place.run(&["prices", "use", "acme.toml"]);
+    let text = out(&place.run(&["report"]));
+    assert!(text.contains("$3.50 of days without a rate"), "{text}");
+}
+
+#[test]
 fn an_import_shows_the_differences_and_takes_them_only_when_told() {
     let place = Place::new().with_calls();
     place.write("new.toml", CHEAPER);

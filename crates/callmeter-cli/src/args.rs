@@ -81,6 +81,11 @@ pub(crate) enum Command {
     },
     /// Price calls from standard input, a line of JSON each
     Price(PriceArgs),
+    /// The price book: what it says, what it lacks, and how it changes
+    Prices {
+        #[command(subcommand)]
+        command: PricesCommand,
+    },
     /// Read recorded exchanges with providers from standard input, a line of JSON each
     Inspect(InspectArgs),
     /// Run a command and record its calls, without a change to it
@@ -102,7 +107,90 @@ pub(crate) enum Command {
         command: ConfigCommand,
     },
     /// The versions of callmeter and its formats
-    Version,
+    Version {
+        /// Print the licences of the price lists that the built-in prices were made of
+        #[arg(long)]
+        licenses: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PricesCommand {
+    /// The models that have a price, with today's
+    List(PricesListArgs),
+    /// Every price of a model: periods, tiers, variants, hours, regions, and where each is from
+    Show {
+        /// MODEL or PROVIDER/MODEL
+        #[arg(value_name = "MODEL")]
+        model: String,
+        /// market, legacy, or the file of a book, instead of the store's
+        #[arg(long, value_name = "BOOK")]
+        book: Option<String>,
+    },
+    /// Calls in the store that have no price, and names with a price that may have been meant
+    Unpriced(FilterArgs),
+    /// Whether names have a price, and why, or whether the file of a book can be used
+    Check {
+        /// PROVIDER/MODEL, or the file of a book
+        #[arg(value_name = "NAME|FILE", required = true)]
+        names: Vec<String>,
+        /// market, legacy, or the file of a book, instead of the store's
+        #[arg(long, value_name = "BOOK")]
+        book: Option<String>,
+    },
+    /// Compare prices from a file of litellm, genai-prices, models.dev or callmeter with the book; with --yes, take
+    /// them as a layer of it
+    Import(PricesImportArgs),
+    /// Make a book the store's, for the calls that come; without one, list what the store has used
+    Use {
+        /// market, legacy, or the file of a book
+        #[arg(value_name = "BOOK")]
+        book: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PricesListArgs {
+    /// Of this provider only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Of models whose name has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) model: Option<String>,
+    /// At this day or moment, instead of now
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+    /// market, legacy, or the file of a book, instead of the store's
+    #[arg(long, value_name = "BOOK")]
+    pub(crate) book: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 compared or taken, 1 failed, 2 wrong usage, 3 changes that look wrong were left out"
+)]
+pub(crate) struct PricesImportArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+    /// Take it: the store's book gets a revision
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Take changes of more than ten times, or to nothing, as well
+    #[arg(long)]
+    pub(crate) accept: bool,
+    /// From when changed prices hold, instead of now
+    #[arg(long, value_name = "WHEN", conflicts_with = "correct")]
+    pub(crate) effective: Option<String>,
+    /// Correct the past: prices hold from the beginning, or from when the file says
+    #[arg(long)]
+    pub(crate) correct: bool,
+    /// Write the book with the import to a file, instead of to the store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<String>,
+    /// market or the file of a book, to compare with instead of the store's
+    #[arg(long, value_name = "BOOK")]
+    pub(crate) book: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -36,6 +36,17 @@ impl Failure {
         }
     }
 
+    /// What is wrong with the price book in a file.
+    pub(crate) fn of_book(error: &callmeter_price::BookError, path: &str) -> Self {
+        let place = match error.line() {
+            Some(line) => format!("{path}:{line}"),
+            None => path.to_owned(),
+        };
+        Self::new(error.to_string())
+            .in_place(place)
+            .with_hint("docs/reference/prices.md describes the format of a book")
+    }
+
     pub(crate) fn in_place(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
         self

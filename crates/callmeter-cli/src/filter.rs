@@ -74,8 +74,7 @@ pub(crate) fn book_of(name: &str) -> Result<Arc<Book>, Failure> {
                     .in_place(path)
                     .with_hint("give market, legacy, or the file of a book")
             })?;
-            let book = Book::parse(&text)
-                .map_err(|error| Failure::new(error.to_string()).in_place(path))?;
+            let book = Book::parse(&text).map_err(|error| Failure::of_book(&error, path))?;
             Ok(Arc::new(book))
         }
     }

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod context;
+mod currency;
 mod demo;
 mod doubles;
 mod failure;

@@ -210,6 +210,37 @@ impl Book {
         Self::of(layers)
     }
 
+    /// This book with another one's imports in it, where it is one of the user's own: they lie between the built-in
+    /// prices and it. Any other book stays as it is.
+    ///
+    /// ```
+    /// use callmeter_price::Book;
+    /// let own = Book::parse("name = \"acme\"\nversion = \"1\"")?;
+    /// assert_eq!(own.with_imports_of(&Book::market()).content_id(), own.content_id());
+    /// # Ok::<(), callmeter_price::BookError>(())
+    /// ```
+    #[must_use]
+    pub fn with_imports_of(&self, other: &Self) -> Self {
+        let mut layers: Vec<Arc<Layer>> = self.layers().cloned().collect();
+        let is_own = |layer: &Arc<Layer>| layer.kind == LayerKind::Book;
+        let at = layers.iter().position(|layer| !is_own(layer));
+        if let Some(at) = at.filter(|at| *at > 0) {
+            let imports = other
+                .layers()
+                .filter(|layer| layer.kind == LayerKind::Import);
+            layers.splice(at..at, imports.cloned());
+        }
+        match &self.body {
+            Body::Layers(_) => Self::of(layers),
+            Body::Legacy => Self {
+                name: self.name.clone(),
+                version: self.version.clone(),
+                content_id: self.content_id.clone(),
+                body: Body::Legacy,
+            },
+        }
+    }
+
     /// This book over the built-in one of this build, where it lies over an older one; `None` when it lies over
     /// none, or over one that is as new. A store that is opened by a newer build takes it in as a revision.
     pub fn refreshed(&self) -> Option<Self> {

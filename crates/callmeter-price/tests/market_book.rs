@@ -44,6 +44,7 @@ fn every_record_of_the_sources_is_in_the_book_or_known_as_disputed() {
     let records = records();
     let in_book = book.entries().count();
     let left = records.len() - in_book - disputed;
-    // Ids with a resource prefix, and geographic profiles that Bedrock's own list has as well.
-    assert!(left < 60, "{left} of {} are nowhere", records.len());
+    // Ids with a resource prefix, geographic profiles that Bedrock has as well, and what old lists say of names that
+    // newer ones know better.
+    assert!(left < 120, "{left} of {} are nowhere", records.len());
 }

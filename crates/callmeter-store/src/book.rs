@@ -73,6 +73,11 @@ pub(crate) fn newer_than(current: &BookRevision) -> Option<Arc<Book>> {
     built_in(&current.name).filter(|built_in| *built_in.version() > *current.version)
 }
 
+/// Whether a revision is a built-in book by itself.
+pub(crate) fn is_built_in(revision: &BookRevision) -> bool {
+    built_in(&revision.name).is_some()
+}
+
 fn built_in(name: &str) -> Option<Arc<Book>> {
     match name {
         "market" => Some(Book::market()),

@@ -22,6 +22,7 @@ mod question;
 mod reported;
 mod reprice;
 mod rollup;
+mod shelf;
 mod sqlite;
 mod url;
 mod zone;
@@ -45,6 +46,7 @@ pub use self::question::{
 };
 pub use self::reported::Reported;
 pub use self::reprice::{Reprice, RepriceError, RepriceQuery, RepricedGroup, Repricer};
+pub use self::shelf::{BookShelf, KeptRevision};
 pub use self::sqlite::{SQLITE_FORMAT, SqliteReader, SqliteStore};
 pub use self::url::{StoreUrl, StoreUrlError};
 pub use self::zone::{AccountingZone, UnknownZone};

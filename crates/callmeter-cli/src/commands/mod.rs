@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 #[cfg(feature = "postgres")]
 pub(crate) mod migrate;
 pub(crate) mod price;
+pub(crate) mod prices;
 pub(crate) mod report;
 pub(crate) mod reprice;
 #[cfg(unix)]
@@ -35,7 +36,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { global, command } = args;
     // These need no settings, and must work where settings cannot be read.
     match &command {
-        Some(Command::Version) => return version::run(&global),
+        Some(Command::Version { licenses: true }) => return version::licences(),
+        Some(Command::Version { .. }) => return version::run(&global),
         Some(Command::Price(args)) => return price::run(args),
         Some(Command::Inspect(args)) => return inspect::run(args),
         Some(Command::Demo(args)) => return demo::run(args, &global),
@@ -71,6 +73,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .into(),
         ),
         Command::Show { id } => show::run(&context, &id),
+        Command::Prices { command } => prices::run(&context, &command),
         Command::Top(args) => top::run(&context, &args),
         Command::On(args) => switch::on(&context, &args),
         Command::Off(args) => switch::off(&context, &args),

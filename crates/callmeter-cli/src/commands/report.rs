@@ -14,6 +14,7 @@ use callmeter_store::{
 use crate::args::{PeriodArg, ReportArgs};
 use crate::commands::status;
 use crate::context::{Context, filter_of, range_text};
+use crate::currency::Converted;
 use crate::doubles::Doubles;
 use crate::failure::Failure;
 use crate::print;
@@ -48,6 +49,8 @@ pub(crate) struct Report {
     rows: Vec<ReportRow>,
     pub(crate) totals: Totals,
     unpriced: Vec<Unpriced>,
+    /// The total in the currency of the store's book.
+    converted: Option<Converted>,
     reported: Vec<Reported>,
     doubles: Doubles,
 }
@@ -95,7 +98,9 @@ pub(crate) fn make(
         });
     }
     let facts = store.facts()?;
+    let zone_asked = args.timezone.as_deref();
     Ok(Report {
+        converted: Converted::of(store, &filter, zone_asked, &facts.book.name)?,
         unpriced: store.unpriced(&filter)?,
         reported: store.reported(&filter)?,
         doubles: Doubles::of(context, store, &filter)?,
@@ -145,6 +150,9 @@ impl Report {
             ));
         }
         text.push('\n');
+        if let Some(converted) = &self.converted {
+            text.push_str(&converted.line());
+        }
         text.push_str(&self.unpriced_lines());
         text.push_str(&self.reported_lines());
         if let Some(doubles) = self.doubles.in_words() {
@@ -314,6 +322,7 @@ impl Report {
             "book": self.book,
             "rows": rows,
             "totals": figures_json(&self.totals),
+            "currency": self.converted.as_ref().map(Converted::to_json),
             "unpriced": unpriced,
             "reported": self.reported.iter().map(reported_json).collect::<Vec<_>>(),
             "possible_doubles": { "calls": self.doubles.calls, "cost_usd": self.doubles.cost.to_string() },

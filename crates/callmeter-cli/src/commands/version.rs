@@ -5,6 +5,15 @@ use std::process::ExitCode;
 use crate::args::GlobalArgs;
 use crate::print;
 
+/// The licences of the price lists that the built-in book was made of.
+pub(crate) fn licences() -> anyhow::Result<ExitCode> {
+    print::out(
+        "callmeter is under MIT or Apache-2.0, as you choose. Its built-in prices are a merge of the price lists below.\n\n",
+    )?;
+    print::out(callmeter_price::LICENCES)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let book = callmeter_price::Book::market();
     let versions = [

@@ -12,6 +12,7 @@ mod looks;
 mod money;
 mod outage;
 mod postgres;
+mod prices;
 mod privacy;
 #[cfg(unix)]
 mod run;

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub(crate) mod page;
-mod record;
+pub(crate) mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -102,7 +102,14 @@ pub(crate) fn book(records: &[Value]) -> Outcome<String> {
                 own.push(record);
             }
         }
+        let by_name: BTreeMap<&str, &Value> = own
+            .iter()
+            .map(|record| (text_of(record, "model"), *record))
+            .collect();
         for record in own {
+            if record::is_stale(record, &by_name) {
+                continue;
+            }
             match record::lines(provider, record, &mut names) {
                 Some(lines) => body.push_str(&lines),
                 None => body.push_str(&format!("X\t{}\n", text_of(record, "model"))),

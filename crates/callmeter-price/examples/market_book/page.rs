@@ -68,8 +68,7 @@ fn periods(record: &Value) -> impl Iterator<Item = &Value> {
 
 /// Whether the whole record is left out.
 fn is_out(record: &Value) -> bool {
-    record.get("disputed").is_some()
-        && !periods(record).any(|period| period.get("disputed").is_some())
+    super::record::is_disputed(record)
 }
 
 fn row(page: &mut String, record: &Value) {

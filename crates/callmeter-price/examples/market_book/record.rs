@@ -19,9 +19,7 @@ pub(crate) fn lines<'a>(
     record: &'a Value,
     names: &mut BTreeSet<&'a str>,
 ) -> Option<String> {
-    let has_disputed_period =
-        items(record, "periods").any(|period| period.get("disputed").is_some());
-    if record.get("disputed").is_some() && !has_disputed_period {
+    if is_disputed(record) {
         return None;
     }
     let model = text_of(record, "model");
@@ -31,7 +29,7 @@ pub(crate) fn lines<'a>(
         mode: text_of(record, "mode"),
     };
     let periods: Vec<String> = items(record, "periods")
-        .filter(|period| period.get("disputed").is_none())
+        .filter(|period| period.get("disputed").is_none() && !is_discount(provider, period))
         .filter_map(|period| of.period(period))
         .collect();
     if periods.is_empty() {
@@ -48,6 +46,84 @@ pub(crate) fn lines<'a>(
     }
     lines.push_str(&periods.concat());
     Some(lines)
+}
+
+/// Whether the sources disagree about the whole record. Some are marked although no source says otherwise, because one
+/// list gives an output price of 0 where another gives none: of embeddings and the like, which have no output.
+pub(crate) fn is_disputed(record: &Value) -> bool {
+    let has_output = items(record, "periods").any(|period| {
+        let output = period.get("prices").and_then(|prices| prices.get("output"));
+        output.is_some()
+    });
+    let has_disputed_period =
+        items(record, "periods").any(|period| period.get("disputed").is_some());
+    record.get("disputed").is_some()
+        && !has_disputed_period
+        && (has_output || record.get("differ").is_some())
+}
+
+/// Whether a period has DeepSeek's price of the night of 2025 for the whole day: one list takes the discount for the
+/// base, and there is no second to say from when.
+fn is_discount(provider: &str, period: &Value) -> bool {
+    let input = period.get("prices").and_then(|prices| prices.get("input"));
+    provider == "deepseek"
+        && text_of(period, "agree") == "G"
+        && input.and_then(Value::as_str) == Some("0.135")
+}
+
+/// Whether a record is an old list's word for what another record says better: a dated snapshot with a price that
+/// its family had before, or a name that one list makes of a context tier.
+pub(crate) fn is_stale(record: &Value, of_provider: &BTreeMap<&str, &Value>) -> bool {
+    let mut periods = items(record, "periods");
+    // The lists of summer 2026; the prices of others are of autumn.
+    if !periods.all(|period| {
+        text_of(period, "agree")
+            .bytes()
+            .all(|list| b"PSFD".contains(&list))
+    }) {
+        return false;
+    }
+    let model = text_of(record, "model");
+    if let Some((base, length)) = model.rsplit_once('-')
+        && let Some(number) = length.strip_suffix('k')
+        && number.parse::<u32>().is_ok()
+        && of_provider.contains_key(base)
+    {
+        return true;
+    }
+    let Some(family) = family_of(model).and_then(|family| of_provider.get(family)) else {
+        return false;
+    };
+    let plain = |period: &Value| {
+        let prices = period.get("prices")?;
+        Some((
+            text_of(prices, "input").to_owned(),
+            text_of(prices, "output").to_owned(),
+        ))
+    };
+    let own = items(record, "periods").last().and_then(plain);
+    let mut theirs: Vec<_> = items(family, "periods").map(plain).collect();
+    theirs.pop();
+    own.is_some() && theirs.contains(&own)
+}
+
+/// The name before `-YYYY-MM-DD` or `-YYYYMMDD`.
+fn family_of(model: &str) -> Option<&str> {
+    let is_date = |text: &str, dashes: &[usize]| {
+        text.bytes().enumerate().all(|(at, byte)| {
+            if dashes.contains(&at) {
+                byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        })
+    };
+    [(11, [0, 5, 8].as_slice()), (9, [0].as_slice())]
+        .into_iter()
+        .find_map(|(length, dashes)| {
+            let (family, date) = model.split_at_checked(model.len().checked_sub(length)?)?;
+            is_date(date, dashes).then_some(family)
+        })
 }
 
 fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {

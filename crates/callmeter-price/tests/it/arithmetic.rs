@@ -76,6 +76,56 @@ proptest! {
     }
 
     #[test]
+    fn two_calls_cost_what_one_of_both_costs(
+        one in prop::array::uniform7(0..5_000_000_u64), two in prop::array::uniform7(0..5_000_000_u64)
+    ) {
+        // Without tiers and without rounding: rates are whole pico-USD and no window is open.
+        let mut both = one;
+        for (sum, more) in both.iter_mut().zip(two) {
+            *sum += more;
+        }
+        let apart = cost(&record(one, true)).unwrap().as_pico() + cost(&record(two, true)).unwrap().as_pico();
+        prop_assert_eq!(cost(&record(both, true)).unwrap().as_pico(), apart);
+    }
+
+    #[test]
+    fn a_sum_of_any_calls_is_exact_and_does_not_overflow(
+        counts in prop::collection::vec(prop::array::uniform7(0..1_000_000_000_u64), 1..40), at_noon: bool
+    ) {
+        let mut total = callmeter_core::UsdTotal::default();
+        let mut exact = 0_i128;
+        for counts in counts {
+            if let Some(cost) = cost(&record(counts, at_noon)) {
+                total.add(cost);
+                exact += i128::from(cost.as_pico());
+            }
+        }
+        prop_assert_eq!(total.as_pico(), exact);
+    }
+
+    #[test]
+    fn one_more_token_of_a_model_with_tiers_and_parts_never_costs_less(
+        counts in prop::array::uniform4(0..400_000_u64), which in 0..4_usize, tier in 0..4_usize
+    ) {
+        let price = |[plain, read, audio, out]: [u64; 4]| {
+            let at: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+            let mut record = CallRecord::new(CallId::new(at, 1), Layer::Guard, 0);
+            record.provider = Some("gemini".into());
+            record.model = Some(if audio > 0 { "gemini-2.5-flash" } else { "gemini-2.5-pro" }.into());
+            record.service_tier = [None, Some("batch"), Some("flex"), Some("priority")][tier].map(str::to_owned);
+            record.usage = callmeter_core::Usage::of(plain + read + audio, out);
+            record.usage.cache_read_tokens = Some(read);
+            record.usage.audio_input_tokens = Some(audio);
+            let priced = Book::market().price(&record, &ProviderKinds::default());
+            (record.model, priced.cost.cost.unwrap())
+        };
+        let mut more = counts;
+        more[which] += 1;
+        let (before, after) = (price(counts), price(more));
+        prop_assert!(before.0 != after.0 || after.1 >= before.1, "{before:?} {after:?}");
+    }
+
+    #[test]
     fn any_counts_at_all_give_a_cost_of_at_least_nothing_or_a_reason(
         counts in prop::array::uniform7(prop::option::of(any::<u64>()))
     ) {

@@ -86,3 +86,23 @@ fn a_newer_build_puts_its_own_book_under_the_user_s() {
     );
     assert!(Book::legacy().refreshed().is_none());
 }
+
+#[test]
+fn the_reference_s_example_is_a_book_and_its_figures_are_the_book_s() {
+    let page = include_str!("../../../../docs/reference/prices.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let book = Book::parse(example).unwrap();
+    assert_eq!(book.currency().unwrap().code(), "EUR");
+    assert_eq!(book.entries().next().unwrap().model(), "gpt-5-mini");
+    let models = Book::market().entries().count();
+    let size = include_bytes!("../../data/market.book.z").len();
+    let text = Book::market().to_text().len();
+    let thousands = format!("{},{:03}", models / 1_000, models % 1_000);
+    let told = format!(
+        "It is {thousands} models in {} KB of text, {} KB in the binary",
+        text / 1_000,
+        (size + 500) / 1_000
+    );
+    assert!(page.contains(&told), "{told}");
+}

@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod books;
+mod cases;
 mod filter;
 mod imports;
 mod legacy;

@@ -1,5 +1,7 @@
 //! The revisions of the price book on PostgreSQL.
 
+use std::sync::Arc;
+
 use callmeter_core::Timestamp;
 use callmeter_price::Book;
 
@@ -48,14 +50,23 @@ pub(super) fn before(tx: &mut Tx<'_>, rev: u32) -> Result<u32, StoreError> {
 
 /// Appends the built-in book if the store uses an older version of it; says whether it did.
 pub(super) fn refresh(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    if book::newer_than(&newest(tx)?).is_none() {
+    if newer(tx)?.is_none() {
         return Ok(false);
     }
     Lock::Book.take(tx)?;
-    match book::newer_than(&newest(tx)?) {
+    match newer(tx)? {
         Some(book) => append(tx, &book, now).map(|()| true),
         None => Ok(false),
     }
+}
+
+/// The store's book with this build's prices in it, where it has older ones.
+fn newer(tx: &mut Tx<'_>) -> Result<Option<Arc<Book>>, StoreError> {
+    let current = newest(tx)?;
+    if book::is_built_in(&current) {
+        return Ok(book::newer_than(&current));
+    }
+    Ok(load(tx)?.book.refreshed().map(Arc::new))
 }
 
 /// What the newest revision is.
@@ -91,6 +102,6 @@ fn read(tx: &mut Tx<'_>, which: &str) -> Result<Revision, StoreError> {
     book::unpacked(number(get(&row, 0)?), &name, &content_id, body)
 }
 
-fn number(rev: i64) -> u32 {
+pub(super) fn number(rev: i64) -> u32 {
     u32::try_from(rev).unwrap_or(u32::MAX)
 }

@@ -23,6 +23,7 @@ mod reader;
 mod reprice;
 mod rollup;
 mod schema;
+mod shelf;
 mod writer;
 
 use callmeter_core::SinkErrorKind;
@@ -32,6 +33,7 @@ pub use self::partitions::PartitionChanges;
 pub use self::reader::PostgresReader;
 pub(crate) use self::reprice::PostgresRepricer;
 pub use self::schema::FORMAT as POSTGRES_FORMAT;
+pub(crate) use self::shelf::PostgresShelf;
 pub use self::writer::PostgresStore;
 use crate::{ServerError, StoreError};
 

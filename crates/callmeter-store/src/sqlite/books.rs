@@ -1,5 +1,7 @@
 //! The revisions of the price book in the embedded store.
 
+use std::sync::Arc;
+
 use callmeter_core::Timestamp;
 use callmeter_price::Book;
 use rusqlite::{Connection, Transaction};
@@ -49,7 +51,14 @@ pub(super) fn before(conn: &Connection, rev: u32) -> Result<u32, StoreError> {
 
 /// Appends the built-in book if the store uses an older version of it.
 pub(super) fn refresh(tx: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
-    match book::newer_than(&newest(tx)?) {
+    let current = newest(tx)?;
+    let newer = if book::is_built_in(&current) {
+        book::newer_than(&current)
+    } else {
+        // A book of layers has the built-in one below it.
+        load(tx)?.book.refreshed().map(Arc::new)
+    };
+    match newer {
         Some(book) => append(tx, &book, now),
         None => Ok(()),
     }

@@ -15,9 +15,11 @@ mod reprice;
 mod retention;
 mod rollup;
 mod schema;
+mod shelf;
 mod writer;
 
 pub use self::reader::SqliteReader;
 pub(crate) use self::reprice::SqliteRepricer;
 pub use self::schema::FORMAT as SQLITE_FORMAT;
+pub(crate) use self::shelf::SqliteShelf;
 pub use self::writer::SqliteStore;

@@ -18,4 +18,5 @@ mod questions;
 mod refusals;
 mod repricing;
 mod retention;
+mod shelf;
 mod support;

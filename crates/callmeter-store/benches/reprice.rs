@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callmeter_core::{CallId, CallRecord, Clock, Layer, Sink, SystemClock, Timestamp};
+use callmeter_core::{CallId, CallRecord, Clock, Layer, SystemClock, Timestamp};
 use callmeter_price::{Book, ProviderKinds};
 use callmeter_store::{RepriceQuery, Repricer, StoreOptions, StoreReader, StoreUrl, open_sink};
 

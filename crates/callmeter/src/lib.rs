@@ -88,6 +88,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/guides/rust.md")]
 struct Guide;
 
+/// The examples of the guide on budgets.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/budgets.md")]
+struct BudgetGuide;
+
 /// The examples of the guide on observing.
 #[cfg(all(doctest, feature = "wire"))]
 #[doc = include_str!("../../../docs/guides/observing.md")]

@@ -1,7 +1,7 @@
 //! Who may depend on whom: arrows go one way, never upward, never sideways between leaves.
 //!
 //! ```text
-//! core ← price, wire, flight ← store ← callmeter (+ macros) ← cli
+//! core ← price, wire, flight ← store ← callmeter (+ macros) ← proxy ← cli
 //! ```
 //!
 //! The table holds for normal and build dependencies, optional ones and those of one platform included. Tests
@@ -36,12 +36,17 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "callmeter-proxy",
+        &["callmeter", "callmeter-core", "callmeter-wire"],
+    ),
+    (
         "callmeter-cli",
         &[
             "callmeter",
             "callmeter-core",
             "callmeter-flight",
             "callmeter-price",
+            "callmeter-proxy",
             "callmeter-store",
             "callmeter-wire",
         ],

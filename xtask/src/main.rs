@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         ["check", rest @ ..] => check::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
-        ["prices"] => prices::build(&shell::root()).map(|()| true),
+        ["prices", rest @ ..] => prices::build(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             return ExitCode::SUCCESS;
@@ -64,7 +64,7 @@ cargo xtask check [NAME…]           check all but the tests: {}
 cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask fuzz [--runs N] [TARGET…]
                                     fuzz readers and adopter, bounded
-cargo xtask prices                  write the built-in price book from its sources
+cargo xtask prices [--print]        write the built-in price book from its sources
 ",
         tests::names().join(", "),
         check::names().join(", "),

@@ -83,6 +83,10 @@ pub(crate) enum Command {
     Price(PriceArgs),
     /// Read recorded exchanges with providers from standard input, a line of JSON each
     Inspect(InspectArgs),
+    /// Run a command and record its calls, without a change to it
+    Run(RunArgs),
+    /// Be a proxy on this machine that records the calls that pass, and ship them
+    Serve(ServeArgs),
     /// Ship what the processes of the home record, and what dead ones left, until told to stop
     Ship(ShipArgs),
     /// Check home, spool and store, and say what to do
@@ -160,6 +164,47 @@ pub(crate) struct ShipArgs {
     #[arg(long)]
     pub(crate) once: bool,
     /// How long the last calls may take once told to stop (SIGTERM, SIGINT; a second one ends at once)
+    #[arg(long, default_value = "25s", value_name = "TIME", value_parser = crate::commands::ship::duration)]
+    pub(crate) drain: std::time::Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: the command's own; 128 and the number of the signal that ended it, 127 when it is not found, \
+    126 when it cannot be started; 2 wrong usage. Settings that cannot be used are an error before it starts: 1"
+)]
+pub(crate) struct RunArgs {
+    /// Who calls, instead of the command's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// Write the summary to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+    /// Be a plain forward proxy as well: reads calls to http:// hosts that stand in the code, counts connections that
+    /// cannot be read
+    #[arg(long)]
+    pub(crate) http_proxy: bool,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 told to stop, all that waited is stored; 1 failed; 2 wrong usage; 3 some calls still wait \
+    in the spools (standard error says how many)"
+)]
+pub(crate) struct ServeArgs {
+    /// Where to listen, instead of proxy.listen; only on this machine
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// How long requests in flight, and then the last calls, may take once told to stop (SIGTERM, SIGINT; a second
+    /// one ends at once)
     #[arg(long, default_value = "25s", value_name = "TIME", value_parser = crate::commands::ship::duration)]
     pub(crate) drain: std::time::Duration,
 }

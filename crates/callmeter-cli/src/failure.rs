@@ -28,7 +28,6 @@ impl Failure {
     }
 
     /// What a sink says.
-    #[cfg(feature = "postgres")]
     pub(crate) fn of_sink(error: &callmeter_core::SinkError) -> Self {
         Self {
             message: error.to_string(),

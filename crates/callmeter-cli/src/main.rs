@@ -17,6 +17,7 @@ mod print;
 mod reference;
 mod span;
 mod terminal;
+mod traffic;
 
 use std::process::ExitCode;
 

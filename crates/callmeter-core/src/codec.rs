@@ -34,6 +34,22 @@ macro_rules! define_access {
                 match field { $(Field::$variant => self.$($path)+.wire(),)+ }
             }
 
+            /// Encodes the fields in ascending order but those of `without`; `before` is told of each
+            /// number before it comes. Straight code, field by field: every call passes here.
+            fn put_fields(
+                &self,
+                without: FieldSet,
+                out: &mut Vec<u8>,
+                mut before: impl FnMut(u32, &mut Vec<u8>),
+            ) {
+                $(
+                    before($tag, out);
+                    if !without.contains(Field::$variant) {
+                        self.$($path)+.put($tag, out);
+                    }
+                )+
+            }
+
             /// Sets a field from its encoding; `None` when it is not understood.
             fn set_wire(&mut self, tag: u32, wire: &Wire<'_>) -> Option<()> {
                 match tag {
@@ -118,27 +134,25 @@ impl CallRecord {
     fn encode_body(&self, without: FieldSet, out: &mut Vec<u8>) {
         out.push(self.layer.code());
         put_varint(out, u64::from(self.rev));
-        let mut unknown = self.unknown.iter().peekable();
-        for field in Field::ALL {
-            while let Some((_, raw)) = unknown.next_if(|(tag, _)| **tag < field.tag()) {
+        if self.unknown.is_empty() {
+            self.put_fields(without, out, |_, _| {});
+        } else {
+            let mut unknown = self.unknown.iter().peekable();
+            self.put_fields(without, out, |tag, out| {
+                while let Some((_, raw)) = unknown.next_if(|(unknown, _)| **unknown < tag) {
+                    out.extend_from_slice(raw);
+                }
+            });
+            for (_, raw) in unknown {
                 out.extend_from_slice(raw);
             }
-            if without.contains(*field) {
-                continue;
-            }
-            if let Some(wire) = self.wire(*field) {
-                put_field(out, field.tag(), &wire);
-            }
-        }
-        for (_, raw) in unknown {
-            out.extend_from_slice(raw);
         }
         if !self.parts.is_empty() {
             let mut bytes = Vec::new();
             for part in &self.parts {
                 part.encode_into(&mut bytes);
             }
-            put_field(out, PARTS, &Wire::Bytes(Cow::Owned(bytes)));
+            put_bytes(out, PARTS, &bytes);
         }
     }
 
@@ -264,22 +278,23 @@ fn decode_body(call_id: CallId, bytes: &[u8]) -> Option<CallRecord> {
     Some(record)
 }
 
-fn put_field(out: &mut Vec<u8>, tag: u32, wire: &Wire<'_>) {
-    let key = u64::from(tag) << 1;
-    match wire {
-        Wire::Int(value) => {
-            put_varint(out, key);
-            put_varint(out, *value);
-        }
-        Wire::Bytes(bytes) => {
-            put_varint(out, key | 1);
-            put_varint(out, bytes.len() as u64);
-            out.extend_from_slice(bytes);
-        }
-    }
+/// Appends a field that is a number.
+#[inline]
+pub(crate) fn put_int(out: &mut Vec<u8>, tag: u32, value: u64) {
+    put_varint(out, u64::from(tag) << 1);
+    put_varint(out, value);
+}
+
+/// Appends a field that is bytes.
+#[inline]
+pub(crate) fn put_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
+    put_varint(out, u64::from(tag) << 1 | 1);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 /// Appends an unsigned LEB128 varint.
+#[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

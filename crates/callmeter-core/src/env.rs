@@ -38,6 +38,10 @@ variables! {
     HashKey = "CALLMETER_HASH_KEY" "the key of keyed hashes, one for all hosts that share a store",
     /// The longest wait at exit.
     ExitFlush = "CALLMETER_EXIT_FLUSH" "the longest wait for the last rows when the process ends, such as 2s",
+    /// The proxy of the `callmeter run` that started this process.
+    RunUrl = "CALLMETER_RUN_URL" "set by `callmeter run` for its child: where its proxy is; `/u/NAME` behind it leads to a provider",
+    /// The marks of the `callmeter run` that started this process.
+    Run = "CALLMETER_RUN" "set by `callmeter run` for its child: where it marks which providers its proxy served, so that no call counts twice",
     /// No colour.
     NoColor = "NO_COLOR" "any value switches colour off",
 }

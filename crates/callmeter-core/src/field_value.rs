@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::codec::{put_bytes, put_int};
 use crate::{
     Billing, CallId, ErrorKind, Flags, Meta, Operation, PicoUsd, Status, UsageSource, clean_text,
 };
@@ -24,6 +25,15 @@ pub(crate) trait FieldValue: Sized {
     fn kind() -> String;
     /// The value in the encoding; `None` when absent.
     fn wire(&self) -> Option<Wire<'_>>;
+    /// Appends the value to an encoding, unless it is absent.
+    #[inline]
+    fn put(&self, tag: u32, out: &mut Vec<u8>) {
+        match self.wire() {
+            Some(Wire::Int(value)) => put_int(out, tag, value),
+            Some(Wire::Bytes(bytes)) => put_bytes(out, tag, &bytes),
+            None => {}
+        }
+    }
     /// Reads the value; `None` when this build does not understand it.
     fn from_wire(wire: &Wire<'_>) -> Option<Self>;
     /// Brings a text within `limit` characters; says whether something was cut off.
@@ -39,6 +49,13 @@ pub(crate) trait FieldValue: Sized {
 trait Scalar: Sized {
     fn kind() -> String;
     fn to_wire(&self) -> Wire<'_>;
+    #[inline]
+    fn put_scalar(&self, tag: u32, out: &mut Vec<u8>) {
+        match self.to_wire() {
+            Wire::Int(value) => put_int(out, tag, value),
+            Wire::Bytes(bytes) => put_bytes(out, tag, &bytes),
+        }
+    }
     fn of_wire(wire: &Wire<'_>) -> Option<Self>;
     fn bound_scalar(&mut self, limit: usize) -> bool {
         let _ = limit;
@@ -53,6 +70,12 @@ impl<T: Scalar> FieldValue for Option<T> {
     }
     fn wire(&self) -> Option<Wire<'_>> {
         self.as_ref().map(Scalar::to_wire)
+    }
+    #[inline]
+    fn put(&self, tag: u32, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            value.put_scalar(tag, out);
+        }
     }
     fn from_wire(wire: &Wire<'_>) -> Option<Self> {
         T::of_wire(wire).map(Some)
@@ -198,6 +221,9 @@ impl Scalar for CallId {
     }
     fn to_wire(&self) -> Wire<'_> {
         Wire::Bytes(Cow::Owned(self.to_bytes().to_vec()))
+    }
+    fn put_scalar(&self, tag: u32, out: &mut Vec<u8>) {
+        put_bytes(out, tag, &self.to_bytes());
     }
     fn of_wire(wire: &Wire<'_>) -> Option<Self> {
         match wire {

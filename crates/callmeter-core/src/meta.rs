@@ -11,6 +11,8 @@
 
 mod rules;
 
+pub(crate) use self::rules::begins_like_a_secret;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

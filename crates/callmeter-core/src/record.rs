@@ -8,6 +8,7 @@
 //! A record says what was observed. What the store works out from it, the [`Cost`], stands beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::merge::Part;
 use crate::{
@@ -369,7 +370,7 @@ pub struct Cost {
     /// Whose figure counts.
     pub cost_source: Option<CostSource>,
     /// The price entry.
-    pub price_id: Option<String>,
+    pub price_id: Option<Arc<str>>,
     /// How the model's name led to it.
     pub price_match: Option<PriceMatch>,
     /// The revision of the store's book.

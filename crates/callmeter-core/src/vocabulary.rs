@@ -96,6 +96,22 @@ words! {
     }
 }
 
+impl ErrorKind {
+    /// The kind that an HTTP status tells by itself.
+    pub const fn of_http_status(status: u16) -> Self {
+        match status {
+            400 | 405 | 413 | 415 | 422 => Self::InvalidRequest,
+            401 | 403 => Self::Auth,
+            402 | 429 => Self::RateLimit,
+            404 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            503 | 529 => Self::Overloaded,
+            500..=599 => Self::Server,
+            _ => Self::Other,
+        }
+    }
+}
+
 words! {
     /// What the call asked the model to do.
     Operation {

@@ -1,340 +1,327 @@
 //! From a book's text to what look-ups need, with the checks of R-27.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use callmeter_core::Timestamp;
 
-use crate::amount::{Rate, decimal, factor};
-use crate::format::{BookError, ModelText, PeriodText, TierText, WindowText};
+use crate::amount::{Rate, factor};
+use crate::currency::Currency;
+use crate::entry::{Dated, Entry, Period, Window, price_id};
+use crate::format::{
+    BookError, BookText, CurrencyText, DiscountText, ModelText, PeriodText, Problem, RuleText,
+    TierText, WindowText,
+};
+use crate::layer::{Basis, Discount, Layer, LayerKind, Link, Rule};
+use crate::providers::{canonical_provider, charges_cache_writes_as_input};
+use crate::rates::{Rates, Tiered};
 
-/// Kinds of tokens that a rate may be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Input,
-    Output,
-    CacheRead,
-    CacheWrite5m,
-    CacheWrite1h,
-    CacheWrite24h,
-    Reasoning,
-    AudioIn,
-    AudioOut,
-    CacheReadAudio,
-    ImageIn,
-    ImageOut,
-    CacheReadImage,
-    VideoIn,
-    VideoOut,
-    Citation,
-}
-
-impl Kind {
-    pub(crate) const ALL: [(Self, &'static str); 16] = [
-        (Self::Input, "input"),
-        (Self::Output, "output"),
-        (Self::CacheRead, "cache_read"),
-        (Self::CacheWrite5m, "cache_write_5m"),
-        (Self::CacheWrite1h, "cache_write_1h"),
-        (Self::CacheWrite24h, "cache_write_24h"),
-        (Self::Reasoning, "reasoning"),
-        (Self::AudioIn, "audio_in"),
-        (Self::AudioOut, "audio_out"),
-        (Self::CacheReadAudio, "cache_read_audio"),
-        (Self::ImageIn, "image_in"),
-        (Self::ImageOut, "image_out"),
-        (Self::CacheReadImage, "cache_read_image"),
-        (Self::VideoIn, "video_in"),
-        (Self::VideoOut, "video_out"),
-        (Self::Citation, "citation"),
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("tokens", |(_, name)| name)
+/// Compiles a book's text.
+///
+/// # Errors
+/// The first value that breaks a rule, with its key.
+pub(crate) fn layer(text: &BookText, kind: LayerKind) -> Result<Layer, BookError> {
+    let mut entries = Vec::with_capacity(text.models.len());
+    for (at, model) in text.models.iter().enumerate() {
+        entries.push(entry(model).map_err(|problem| {
+            let provider = canonical_provider(&model.provider);
+            let name = format!("{provider}/{}", model.model);
+            problem.within(&format!("models[{at}]")).of_entry(name)
+        })?);
     }
-}
-
-/// Rates of one price, by kind of token, and fees by name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rates {
-    tokens: [Option<Rate>; 16],
-    fees: BTreeMap<String, Rate>,
-}
-
-impl Rates {
-    pub(crate) fn token(&self, kind: Kind) -> Option<Rate> {
-        self.tokens.get(kind as usize).copied().flatten()
-    }
-
-    pub(crate) fn fee(&self, name: &str) -> Option<Rate> {
-        self.fees.get(name).copied()
-    }
-
-    /// These rates, with those of `base` where there is none (R-15: the standard rate of a dimension).
-    fn over(mut self, base: &Self) -> Self {
-        for (mine, theirs) in self.tokens.iter_mut().zip(base.tokens) {
-            *mine = mine.or(theirs);
-        }
-        for (name, rate) in &base.fees {
-            self.fees.entry(name.clone()).or_insert(*rate);
-        }
-        self
-    }
-}
-
-/// Rates with their context tiers, the lowest threshold first.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tiered {
-    base: Rates,
-    tiers: Vec<(u64, Rates)>,
-}
-
-impl Tiered {
-    /// The rates for a request of so many input tokens in all.
-    pub(crate) fn at(&self, input_tokens: u64) -> &Rates {
-        let tier = self
-            .tiers
-            .iter()
-            .rev()
-            .find(|(over, _)| input_tokens > *over);
-        tier.map_or(&self.base, |(_, rates)| rates)
-    }
-}
-
-/// A daily window whose factor multiplies the price.
-#[derive(Clone, Debug)]
-pub(crate) struct Window {
-    start_minute: i64,
-    end_minute: i64,
-    weekdays: Option<Vec<u8>>,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-    pub(crate) factor: (i64, i64),
-}
-
-impl Window {
-    pub(crate) fn holds(&self, at: Timestamp) -> bool {
-        let minute = at.as_seconds().div_euclid(60).rem_euclid(24 * 60);
-        let in_day = if self.start_minute <= self.end_minute {
-            minute >= self.start_minute && minute < self.end_minute
-        } else {
-            minute >= self.start_minute || minute < self.end_minute
-        };
-        // 1970-01-01 was a Thursday; ISO numbers Monday 1.
-        let weekday = at
-            .utc_day()
-            .saturating_add(3)
-            .rem_euclid(7)
-            .saturating_add(1);
-        in_day
-            && self
-                .weekdays
-                .as_ref()
-                .is_none_or(|days| days.iter().any(|day| i64::from(*day) == weekday))
-            && self.from.is_none_or(|from| at >= from)
-            && self.until.is_none_or(|until| at < until)
-    }
-}
-
-/// One price of a model, for a time.
-#[derive(Clone, Debug)]
-pub(crate) struct Period {
-    pub(crate) from: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) standard: Tiered,
-    pub(crate) variants: BTreeMap<String, Tiered>,
-    pub(crate) windows: Vec<Window>,
-    pub(crate) price_id: String,
-}
-
-impl Period {
-    pub(crate) fn holds(&self, at: Timestamp) -> bool {
-        self.from.is_none_or(|from| at >= from) && self.until.is_none_or(|until| at < until)
-    }
-}
-
-/// A model's prices.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) provider: String,
-    pub(crate) model: String,
-    pub(crate) aliases: Vec<String>,
-    pub(crate) dated: bool,
-    pub(crate) regions: Vec<(String, (i64, i64))>,
-    pub(crate) periods: Vec<Period>,
-}
-
-pub(crate) fn compile(text: &ModelText) -> Result<Entry, BookError> {
-    let provider = crate::canonical_provider(&text.provider).to_owned();
-    let entry = format!("{provider}/{}", text.model);
-    let wrong = |problem: String| BookError::Entry {
-        entry: entry.clone(),
-        problem,
+    let within = |part: &str, at: usize, problem: Problem| {
+        problem.within(&format!("{part}[{at}]")).of_entry(part)
     };
-    if text.model.trim().is_empty() || provider.is_empty() {
-        return Err(wrong("provider and model must not be empty".to_owned()));
+    let mut rules = Vec::with_capacity(text.rules.len());
+    for (at, given) in text.rules.iter().enumerate() {
+        rules.push(rule(given).map_err(|problem| within("rules", at, problem))?);
     }
-    let mut periods = Vec::with_capacity(text.periods.len());
-    let mut last_until = None;
-    for (at, period) in text.periods.iter().enumerate() {
-        let compiled = compile_period(period, &entry).map_err(wrong)?;
-        let follows = match (last_until, compiled.from) {
-            _ if at == 0 => true,
-            (Some(until), Some(from)) => from >= until,
+    let mut discounts = Vec::with_capacity(text.discounts.len());
+    for (at, given) in text.discounts.iter().enumerate() {
+        discounts.push(discount(given).map_err(|problem| within("discounts", at, problem))?);
+    }
+    let links = text
+        .names
+        .iter()
+        .flat_map(|link| {
+            let provider = canonical_provider(&link.provider);
+            link.names.iter().map(move |name| Link {
+                provider: provider.into(),
+                name: name.as_str().into(),
+                model: link.model.as_str().into(),
+            })
+        })
+        .collect();
+    let currency = text
+        .currency
+        .as_ref()
+        .map(|given| currency(given).map_err(|problem| problem.within("currency")))
+        .transpose()
+        .map_err(|problem| problem.of_entry("currency"))?;
+    Layer::new(&text.name, &text.version, kind, entries, rules)?.with_extras(
+        links,
+        discounts,
+        currency,
+        text.write(),
+    )
+}
+
+fn entry(text: &ModelText) -> Result<Entry, Problem> {
+    let provider = canonical_provider(&text.provider);
+    if text.model.trim().is_empty() || provider.is_empty() {
+        let key = if provider.is_empty() {
+            "provider"
+        } else {
+            "model"
+        };
+        return Err(Problem::new(key, "provider and model must not be empty"));
+    }
+    let mut periods: Vec<Period> = Vec::with_capacity(text.periods.len());
+    for (at, given) in text.periods.iter().enumerate() {
+        let key = format!("periods[{at}]");
+        let compiled =
+            period(given, provider, &text.model).map_err(|problem| problem.within(&key))?;
+        let follows = match (periods.last().map(|last| last.until), compiled.from) {
+            (None, _) => true,
+            (Some(Some(until)), Some(from)) => from >= until,
             _ => false,
         };
         if !follows {
-            return Err(wrong(
-                "periods overlap or are out of order; close each with `until`".to_owned(),
+            return Err(Problem::new(
+                format!("{key}.from"),
+                "periods overlap or are out of order; close each with `until`",
             ));
         }
-        last_until = compiled.until;
         periods.push(compiled);
     }
     if periods.is_empty() {
-        return Err(wrong("it has no period; add [[models.periods]]".to_owned()));
+        return Err(Problem::new(
+            "periods",
+            "it has no period; add [[models.periods]]",
+        ));
     }
-    let regions = text
-        .regions
-        .iter()
-        .map(|(region, text)| {
-            let factor = factor(text).ok_or_else(|| wrong(format!("'{text}' is no factor")))?;
-            Ok((region.to_ascii_lowercase(), factor))
-        })
-        .collect::<Result<_, BookError>>()?;
+    let mut regions = Vec::with_capacity(text.regions.len());
+    for (region, given) in &text.regions {
+        regions.push((
+            region.to_ascii_lowercase().into(),
+            factor_of(given)
+                .map_err(|problem| Problem::new(format!("regions.{region}"), problem))?,
+        ));
+    }
+    let has_write_rate = text.periods.iter().any(|period| {
+        let mut names = period.rates.keys();
+        names.any(|name| name.starts_with("cache_write"))
+    });
+    let writes_are_input = match text.cache_writes.as_deref() {
+        None => charges_cache_writes_as_input(provider) && !has_write_rate,
+        Some("input") => true,
+        Some("rate") => false,
+        Some(other) => {
+            let problem = format!("'{other}' is no way to charge cache writes: input or rate");
+            return Err(Problem::new("cache_writes", problem));
+        }
+    };
     Ok(Entry {
-        provider,
-        model: text.model.clone(),
-        aliases: text.aliases.clone(),
-        dated: text.dated,
-        regions,
-        periods,
+        provider: provider.into(),
+        model: text.model.as_str().into(),
+        aliases: text
+            .aliases
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        dated: if text.dated { Dated::ANY } else { Dated::NONE },
+        writes_are_input,
+        regions: regions.into_boxed_slice(),
+        periods: periods.into_boxed_slice(),
     })
 }
 
-fn compile_period(text: &PeriodText, entry: &str) -> Result<Period, String> {
-    let from = text.from.as_deref().map(moment).transpose()?;
-    let until = text.until.as_deref().map(moment).transpose()?;
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        return Err("a period ends before it begins".to_owned());
-    }
-    let base = rates(&text.rates)?;
-    let standard = tiered(base.clone(), &text.tiers, None)?;
-    let mut variants = BTreeMap::new();
+fn period(text: &PeriodText, provider: &str, model: &str) -> Result<Period, Problem> {
+    let (from, until) = span(text.from.as_deref(), text.until.as_deref())?;
+    let standard = tiered(&text.rates, &text.tiers)?;
+    let mut variants = Vec::with_capacity(text.variants.len());
     for (name, variant) in &text.variants {
-        let own = rates(&variant.rates)?.over(&base);
-        variants.insert(
-            name.to_ascii_lowercase(),
-            tiered(own, &variant.tiers, Some(&standard))?,
-        );
+        let own = tiered(&variant.rates, &variant.tiers)
+            .map_err(|problem| problem.within(&format!("variants.{name}")))?;
+        variants.push((name.as_str().into(), own.variant_of(&standard)));
     }
-    let windows = text.windows.iter().map(window).collect::<Result<_, _>>()?;
-    let price_id = match &text.from {
-        Some(from) => format!("{entry}@{}", from.get(..10).unwrap_or(from)),
-        None => entry.to_owned(),
-    };
+    let mut windows = Vec::with_capacity(text.windows.len());
+    for (at, given) in text.windows.iter().enumerate() {
+        let key = format!("windows[{at}]");
+        windows.push(window(given).map_err(|problem| problem.within(&key))?);
+    }
     Ok(Period {
         from,
         until,
         standard,
-        variants,
-        windows,
-        price_id,
+        variants: variants.into_boxed_slice(),
+        windows: windows.into_boxed_slice(),
+        price_id: price_id(provider, model, text.from.as_deref()),
+        source: text.source.as_deref().unwrap_or_default().into(),
+        verified_at: text.verified_at.as_deref().unwrap_or_default().into(),
     })
 }
 
-fn tiered(base: Rates, tiers: &[TierText], fallback: Option<&Tiered>) -> Result<Tiered, String> {
-    let mut result = Tiered {
-        base,
-        tiers: Vec::with_capacity(tiers.len()),
+/// The beginning and the end of a time, which must not be empty.
+fn span(
+    from: Option<&str>,
+    until: Option<&str>,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+    let bound = |key: &str, text: Option<&str>| {
+        text.map(|text| moment(text).map_err(|problem| Problem::new(key, problem)))
+            .transpose()
     };
+    let (from, until) = (bound("from", from)?, bound("until", until)?);
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        return Err(Problem::new("until", "a period ends before it begins"));
+    }
+    Ok((from, until))
+}
+
+fn tiered(base: &BTreeMap<String, String>, tiers: &[TierText]) -> Result<Tiered, Problem> {
+    let base = rates(base)?;
+    let mut steps = Vec::with_capacity(tiers.len());
     let mut last = 0;
-    for tier in tiers {
+    for (at, tier) in tiers.iter().enumerate() {
+        let key = format!("tiers[{at}]");
         if tier.over <= last {
-            return Err("tiers must ascend by `over`".to_owned());
+            return Err(Problem::new(
+                format!("{key}.over"),
+                "tiers must ascend by `over`",
+            ));
         }
         last = tier.over;
-        // A dimension that a tier lacks keeps the price below it.
-        let below = result
-            .tiers
-            .last()
-            .map_or(&result.base, |(_, rates)| rates)
-            .clone();
-        result
-            .tiers
-            .push((tier.over, rates(&tier.rates)?.over(&below)));
+        let rates = rates(&tier.rates).map_err(|problem| problem.within(&key))?;
+        steps.push((tier.over, rates));
     }
-    // A variant without tiers of its own, of a price that has some, would undercharge long prompts: it
-    // keeps its flat rates, which is what the lists say.
-    let _ = fallback;
-    Ok(result)
+    Ok(Tiered::new(base, steps))
 }
 
-fn rates(text: &BTreeMap<String, String>) -> Result<Rates, String> {
-    let mut rates = Rates::default();
-    for (name, amount) in text {
-        let bad = || {
-            format!(
-                "rate '{name}' is '{amount}': expected decimal text such as \"0.25\", not negative"
-            )
-        };
-        if let Some((kind, _)) = Kind::ALL.iter().find(|(_, known)| known == name) {
-            let pico = decimal(amount, 6).ok_or_else(bad)?;
-            if let Some(slot) = rates.tokens.get_mut(*kind as usize) {
-                *slot = Some(Rate { pico, per: 1 });
-            }
-        } else {
-            let per = per_of(name).ok_or_else(|| format!("'{name}' is no kind of rate"))?;
-            let pico = decimal(amount, 12).ok_or_else(bad)?;
-            rates.fees.insert(name.clone(), Rate { pico, per });
-        }
-    }
-    if let (Some(read), Some(input)) = (rates.token(Kind::CacheRead), rates.token(Kind::Input))
-        && read.pico > input.pico
-    {
-        return Err("cache_read costs more than input".to_owned());
-    }
-    Ok(rates)
+fn rates(given: &BTreeMap<String, String>) -> Result<Rates, Problem> {
+    let given = given
+        .iter()
+        .map(|(name, amount)| (name.as_str(), amount.as_str()));
+    Rates::read(given).map_err(|(name, what)| Problem::new(format!("rates.{name}"), what))
 }
 
-fn per_of(name: &str) -> Option<u32> {
-    if name.contains("_1k") || name.starts_with("kpage") {
-        Some(1_000)
-    } else if name.starts_with("mchar") {
-        Some(1_000_000)
-    } else if name.starts_with("audio_hour") {
-        Some(3_600)
-    } else if name.starts_with("per_") {
-        Some(1)
-    } else {
-        None
-    }
-}
-
-fn window(text: &WindowText) -> Result<Window, String> {
-    let minute = |text: &str| {
-        let (hours, minutes) = text.split_once(':')?;
-        let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-        (hours < 24 && minutes < 60).then(|| hours.saturating_mul(60).saturating_add(minutes))
+fn window(text: &WindowText) -> Result<Window, Problem> {
+    let weekdays = match &text.weekdays {
+        None => Window::DAILY,
+        Some(days) => weekdays(days).map_err(|problem| Problem::new("weekdays", problem))?,
     };
-    let bad = |text: &str| format!("'{text}' is no time of day such as 16:30");
+    let (from, until) = span(text.from.as_deref(), text.until.as_deref())?;
+    let time = |text: &str| time_of_day(text).map_err(|problem| Problem::new("utc", problem));
     Ok(Window {
-        start_minute: minute(&text.utc.0).ok_or_else(|| bad(&text.utc.0))?,
-        end_minute: minute(&text.utc.1).ok_or_else(|| bad(&text.utc.1))?,
-        weekdays: text
-            .weekdays
-            .as_ref()
-            .map(|days| days.iter().copied().collect()),
-        from: text.from.as_deref().map(moment).transpose()?,
-        until: text.until.as_deref().map(moment).transpose()?,
-        factor: factor(&text.factor).ok_or_else(|| format!("'{}' is no factor", text.factor))?,
+        start_minute: time(&text.utc.0)?,
+        end_minute: time(&text.utc.1)?,
+        weekdays,
+        from,
+        until,
+        factor: factor_of(&text.factor).map_err(|problem| Problem::new("factor", problem))?,
     })
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+fn weekdays(days: &BTreeSet<u8>) -> Result<u8, String> {
+    days.iter().try_fold(0_u8, |bits, day| {
+        let bit = 1_u8.checked_shl(u32::from(*day)).filter(|bit| *bit > 1);
+        bit.map(|bit| bits | bit)
+            .ok_or_else(|| format!("{day} is no weekday: 1 is Monday, 7 is Sunday"))
+    })
+}
+
+/// Minutes since midnight.
+pub(crate) fn time_of_day(text: &str) -> Result<i64, String> {
+    let minute = text.split_once(':').and_then(|(hours, minutes)| {
+        let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+        ((0..24).contains(&hours) && (0..60).contains(&minutes))
+            .then(|| hours.saturating_mul(60).saturating_add(minutes))
+    });
+    minute.ok_or_else(|| format!("'{text}' is no time of day such as 16:30"))
+}
+
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error| format!("'{text}' is {error}"))
+}
+
+fn factor_of(text: &str) -> Result<(i64, i64), String> {
+    factor(text).ok_or_else(|| format!("'{text}' is no factor such as \"0.85\""))
+}
+
+fn rule(text: &RuleText) -> Result<Rule, Problem> {
+    let provider = canonical_provider(&text.provider);
+    if provider.is_empty() {
+        return Err(Problem::new("provider", "a rule is for a provider"));
+    }
+    let basis = match (text.basis.as_str(), text.gpu_hour.as_deref()) {
+        ("self_hosted", None) => Basis::SelfHosted,
+        ("free_quota", None) => Basis::FreeQuota,
+        ("self_hosted", Some(amount)) => {
+            // An hour in microseconds, which durations are counted in.
+            let rate = Rate::parse(amount, 3_600_000_000).ok_or_else(|| {
+                Problem::new(
+                    "gpu_hour",
+                    format!("'{amount}' is no price of an hour in USD"),
+                )
+            })?;
+            Basis::GpuHour(rate)
+        }
+        (other, _) => {
+            let problem = format!(
+                "'{other}' is no basis: self_hosted (with or without gpu_hour) or free_quota"
+            );
+            return Err(Problem::new("basis", problem));
+        }
+    };
+    Ok(Rule {
+        provider: provider.into(),
+        basis,
+        except: text.except.iter().map(|end| end.as_str().into()).collect(),
+    })
+}
+
+fn discount(text: &DiscountText) -> Result<Discount, Problem> {
+    if text.provider.is_none() && text.project.is_none() {
+        let problem = "a discount is for a provider or a project";
+        return Err(Problem::new("provider", problem));
+    }
+    let (from, until) = span(text.from.as_deref(), text.until.as_deref())?;
+    let factor = factor_of(&text.factor).map_err(|problem| Problem::new("factor", problem))?;
+    Ok(Discount {
+        provider: text.provider.as_deref().map(Into::into),
+        project: text.project.as_deref().map(Into::into),
+        from,
+        until,
+        factor,
+    })
+}
+
+fn currency(text: &CurrencyText) -> Result<Currency, Problem> {
+    let is_code = text.code.len() == 3 && text.code.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !is_code {
+        let problem = format!("'{}' is no currency code such as EUR", text.code);
+        return Err(Problem::new("code", problem));
+    }
+    let mut rates: Vec<(Option<Timestamp>, (i64, i64))> = Vec::with_capacity(text.rates.len());
+    for (at, given) in text.rates.iter().enumerate() {
+        let key = |name: &str| format!("rates[{at}].{name}");
+        let from = given.from.as_deref().map(moment).transpose();
+        let from = from.map_err(|problem| Problem::new(key("from"), problem))?;
+        if rates.last().is_some_and(|(last, _)| from <= *last) {
+            let problem = "rates must ascend by `from`; only the first may go without";
+            return Err(Problem::new(key("from"), problem));
+        }
+        let factor = factor_of(&given.per_usd)
+            .ok()
+            .filter(|(up, _)| *up > 0)
+            .ok_or_else(|| {
+                let problem = format!("'{}' is no rate such as \"0.92\"", given.per_usd);
+                Problem::new(key("per_usd"), problem)
+            })?;
+        rates.push((from, factor));
+    }
+    if rates.is_empty() {
+        return Err(Problem::new("rates", "a currency needs a rate"));
+    }
+    Ok(Currency::new(&text.code, rates))
 }

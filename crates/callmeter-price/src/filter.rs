@@ -45,7 +45,7 @@ pub fn price_line(book: &Book, line: &str) -> Result<String, String> {
     let priced = book.price(&record, &ProviderKinds::default());
     let out = json!({
         "cost_usd": priced.cost.cost.map(|cost| cost.to_string()),
-        "price_id": priced.cost.price_id,
+        "price_id": priced.cost.price_id.as_deref(),
         "match": priced.cost.price_match.map(|how| how.as_str()),
         "reason": priced.reason(),
     });

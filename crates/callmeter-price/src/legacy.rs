@@ -78,7 +78,7 @@ pub(crate) fn price(record: &CallRecord) -> Priced {
         cost.cost = record.reported_cost;
         priced.is_unknown_to_legacy = false;
     }
-    cost.price_id = Some(format!("legacy/{model}"));
+    cost.price_id = Some(format!("legacy/{model}").into());
     cost.price_match = Some(how);
     priced
 }

@@ -1,15 +1,17 @@
-//! One call's cost by a book of the common format: key, time, tier, factors, sum.
+//! One call's cost by the layers of a book: key, time, tier, factors, sum.
+
+use std::sync::Arc;
 
 use callmeter_core::{
-    CallRecord, Cost, CostSource, Flags, PicoUsd, PriceMatch, UnpricedReason, Usage,
+    CallRecord, Cost, CostSource, Flags, PicoUsd, PriceMatch, Timestamp, UnpricedReason,
 };
 
-use crate::amount::{Amount, Rate};
-use crate::compile::{Entry, Kind, Period, Rates};
-use crate::matching::{Found, Index};
-use crate::providers::{
-    ProviderKinds, charges_cache_writes_as_input, has_free_quota, is_self_hosted, sells_by_route,
-};
+use crate::amount::{Amount, Factor};
+use crate::charge::{Charge, Tape, has_usage};
+use crate::entry::{Entry, Period};
+use crate::layer::{Basis, Layer, LayerKind};
+use crate::matching::Target;
+use crate::providers::{ProviderKinds, canonical_provider, same_name, sells_by_route};
 
 /// A call's cost with what else came to light.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,24 +21,22 @@ pub struct Priced {
     pub cost: Cost,
     /// Marks for the row.
     pub flags: Flags,
-    /// What the price lacks: the kind of token or fee, or the service tier.
-    pub missing: Option<String>,
+    /// What the price lacks: the kind of token or unit, or `tier`.
+    pub missing: Option<&'static str>,
     /// The `legacy` book does not know the model and calls it free.
     pub is_unknown_to_legacy: bool,
 }
 
 impl Priced {
     fn unpriced(reason: UnpricedReason) -> Self {
-        let cost = Cost::default();
-        Self {
-            cost: with(cost, |cost| cost.unpriced_reason = Some(reason)),
-            ..Self::default()
-        }
+        let mut priced = Self::default();
+        priced.cost.unpriced_reason = Some(reason);
+        priced
     }
 
-    fn lacking(reason: UnpricedReason, what: &str) -> Self {
+    fn lacking(reason: UnpricedReason, what: &'static str) -> Self {
         Self {
-            missing: Some(what.to_owned()),
+            missing: Some(what),
             ..Self::unpriced(reason)
         }
     }
@@ -44,170 +44,261 @@ impl Priced {
     /// The reason in words, with what is missing: `missing_rate:audio_in`.
     pub fn reason(&self) -> Option<String> {
         let reason = self.cost.unpriced_reason?;
-        Some(match (&self.missing, reason) {
-            (Some(what), UnpricedReason::MissingRate) => format!("missing_rate:{what}"),
-            (Some(_), UnpricedReason::Tier) => "missing_rate:tier".to_owned(),
+        Some(match (self.missing, reason) {
+            (Some(what), UnpricedReason::MissingRate | UnpricedReason::Tier) => {
+                format!("missing_rate:{what}")
+            }
             _ => reason.as_str().to_owned(),
         })
     }
 }
 
-fn with(mut cost: Cost, change: impl FnOnce(&mut Cost)) -> Cost {
-    change(&mut cost);
-    cost
-}
+/// Layers, the uppermost first.
+pub(crate) type Layers = [Arc<Layer>];
 
-pub(crate) fn price_by_market(
-    entries: &[Entry],
-    index: &Index,
-    is_own_book: bool,
+/// Prices a call.
+pub(crate) fn price<T: Tape>(
+    layers: &Layers,
     record: &CallRecord,
     kinds: &ProviderKinds,
+    tape: &mut T,
 ) -> Priced {
     if record.flags.contains(Flags::COUNTED_ELSEWHERE) {
         return Priced::unpriced(UnpricedReason::CountedElsewhere);
     }
-    let mut priced = compute(entries, index, record, kinds);
-    priced.cost.cost = priced.cost.computed_cost;
-    if priced.cost.cost.is_some() {
-        let source = if is_own_book {
-            CostSource::Book
-        } else {
-            CostSource::Catalogue
-        };
-        priced.cost.cost_source = Some(source);
-    }
+    let mut priced = compute(layers, record, kinds, tape);
+    let cost = &mut priced.cost;
+    cost.cost = cost.computed_cost;
     // the provider's own figure counts, except a zero that no free model explains.
     if let Some(reported) = record.reported_cost {
-        let is_free = priced.cost.computed_cost == Some(PicoUsd::ZERO)
+        let is_free = cost.computed_cost == Some(PicoUsd::ZERO)
             || record.model_or_requested().ends_with(":free");
         if reported > PicoUsd::ZERO || (reported == PicoUsd::ZERO && is_free) {
-            priced.cost.cost = Some(reported);
-            priced.cost.cost_source = Some(CostSource::Provider);
-            priced.cost.unpriced_reason = None;
+            cost.cost = Some(reported);
+            cost.cost_source = Some(CostSource::Provider);
+            cost.unpriced_reason = None;
             priced.missing = None;
         }
     }
     priced
 }
 
-fn compute(entries: &[Entry], index: &Index, record: &CallRecord, kinds: &ProviderKinds) -> Priced {
-    let provider = kinds.resolve(record.provider.as_deref().unwrap_or_default());
+/// What a name led to: the layer and the entry in it.
+struct Found<'a> {
+    at: usize,
+    layer: &'a Layer,
+    entry: &'a Entry,
+    how: PriceMatch,
+}
+
+fn compute<T: Tape>(
+    layers: &Layers,
+    record: &CallRecord,
+    kinds: &ProviderKinds,
+    tape: &mut T,
+) -> Priced {
+    let given = record.provider.as_deref().unwrap_or_default();
+    let provider = provider(layers, kinds.meant(given));
     // The answered model beats the requested one.
     let model = record.model_or_requested();
-    if is_self_hosted(provider) && !is_hosted_tag(model) {
-        return by_rule("rule/self_hosted");
-    }
-    if has_free_quota(provider) {
-        return by_rule("rule/free_quota");
-    }
-    let mut found = index.find(entries, provider, model);
-    if matches!(found, Found::UnknownModel)
+    let mut found = find(layers, provider, model);
+    if found.is_none()
         && sells_by_route(provider)
         && let Some(requested) = record.model_requested.as_deref()
     {
         // The answer names the maker's model, the request the id that this host sells.
-        found = index.find(entries, provider, requested);
+        found = find(layers, provider, requested);
     }
-    let (entry, how) = match found {
-        Found::Entry(at, how) => match entries.get(at) {
-            Some(entry) => (entry, how),
-            None => return Priced::unpriced(UnpricedReason::UnknownModel),
-        },
-        Found::UnknownProvider => {
-            // A hosted tag of a self-hosted provider is a model that nobody priced.
-            let reason = if is_self_hosted(provider) {
-                UnpricedReason::UnknownModel
-            } else {
-                UnpricedReason::UnknownProvider
-            };
-            return Priced::unpriced(reason);
-        }
-        Found::UnknownModel => return Priced::unpriced(UnpricedReason::UnknownModel),
+    let depth = found.as_ref().map_or(layers.len(), |found| found.at);
+    if let Some(priced) = by_rule(layers, depth, provider, model, record, tape) {
+        return priced;
+    }
+    let Some(found) = found else {
+        let knows = |layer: &Arc<Layer>| layer.index.names(provider).is_some();
+        return Priced::unpriced(if layers.iter().any(knows) {
+            UnpricedReason::UnknownModel
+        } else {
+            UnpricedReason::UnknownProvider
+        });
     };
-    let at = record.finished_at();
-    let Some(period) = entry.periods.iter().find(|period| period.holds(at)) else {
+    tape.found(found.layer, found.entry);
+    let Some((layer, entry, period)) = in_force(layers, &found, record.finished_at()) else {
         return Priced::unpriced(UnpricedReason::NoPriceAtTime);
     };
-    let mut priced = price_in(entry, period, provider, record);
-    priced.cost.price_match = Some(how);
+    let discount = discount(layers, record, given, provider);
+    let mut priced = price_in(layer, (entry, period), provider, record, discount, tape);
+    priced.cost.price_match = Some(found.how);
     priced
 }
 
-/// A hosted model behind a self-hosted provider's name, such as `gpt-oss:120b-cloud`.
-fn is_hosted_tag(model: &str) -> bool {
-    model.ends_with("-cloud") || model.ends_with(":cloud")
-}
-
-fn by_rule(rule: &str) -> Priced {
-    let cost = with(Cost::default(), |cost| {
-        cost.computed_cost = Some(PicoUsd::ZERO);
-        cost.price_id = Some(rule.to_owned());
-        cost.price_match = Some(PriceMatch::Rule);
-    });
-    Priced {
-        cost,
-        ..Priced::default()
+/// The canonical provider. Nearly always the name is canonical already, which one look-up tells.
+fn provider<'a>(layers: &Layers, name: &'a str) -> &'a str {
+    match layers.last() {
+        Some(layer) if layer.index.names(name).is_some() => name,
+        _ => canonical_provider(name),
     }
 }
 
-fn price_in(entry: &Entry, period: &Period, provider: &str, record: &CallRecord) -> Priced {
+/// The entry of a name: the strongest step that any layer hits, of equal steps the uppermost.
+fn find<'a>(layers: &'a Layers, provider: &str, model: &str) -> Option<Found<'a>> {
+    let mut best: Option<(PriceMatch, usize, Target<'a>)> = None;
+    for (at, layer) in layers.iter().enumerate() {
+        let Some(names) = layer.index.names(provider) else {
+            continue;
+        };
+        if let Some((how, target)) = names.find(&layer.entries, model)
+            && best.is_none_or(|(known, _, _)| how.code() < known.code())
+        {
+            best = Some((how, at, target));
+        }
+    }
+    let (how, at, target) = best?;
+    let (at, entry) = match target {
+        Target::Entry(index) => (at, layers.get(at)?.entries.get(index)?),
+        // A further name of a model that a layer has: of this one, else of one below.
+        Target::Model(model) => layers
+            .iter()
+            .enumerate()
+            .find_map(|(at, layer)| Some((at, layer.own(provider, model)?)))?,
+    };
+    Some(Found {
+        at,
+        layer: layers.get(at)?,
+        entry,
+        how,
+    })
+}
+
+/// The price of a moment: of the uppermost layer that has one for this model then.
+fn in_force<'a>(
+    layers: &'a Layers,
+    found: &Found<'a>,
+    at: Timestamp,
+) -> Option<(&'a Layer, &'a Entry, &'a Period)> {
+    if let [layer] = layers {
+        return Some((layer, found.entry, found.entry.at(at)?));
+    }
+    layers.iter().enumerate().find_map(|(index, layer)| {
+        let entry = if index == found.at {
+            found.entry
+        } else {
+            layer.own(&found.entry.provider, &found.entry.model)?
+        };
+        Some((&**layer, entry, entry.at(at)?))
+    })
+}
+
+/// A price by a rule of the provider, unless a layer above the rule names the model.
+fn by_rule<T: Tape>(
+    layers: &Layers,
+    depth: usize,
+    provider: &str,
+    model: &str,
+    record: &CallRecord,
+    tape: &mut T,
+) -> Option<Priced> {
+    for (at, layer) in layers.iter().enumerate() {
+        let Some(place) = layer.index.names(provider).and_then(|names| names.rule) else {
+            continue;
+        };
+        let place = usize::try_from(place).ok()?;
+        let rule = layer.rules.get(place)?;
+        if !rule.holds_for(model) || depth <= at {
+            return None;
+        }
+        tape.rule(layer, rule);
+        let mut priced = Priced::default();
+        priced.cost.price_match = Some(PriceMatch::Rule);
+        priced.cost.price_id = layer.rule_ids.get(place).cloned();
+        let mut amount = Amount::ZERO;
+        if let Basis::GpuHour(rate) = rule.basis {
+            let Some(duration) = record.duration_us else {
+                return Some(Priced::lacking(UnpricedReason::MissingRate, "duration"));
+            };
+            tape.line("microseconds", duration, rate);
+            amount.add(duration, rate);
+        }
+        return Some(finish(priced, amount, layer.kind));
+    }
+    None
+}
+
+fn price_in<T: Tape>(
+    layer: &Layer,
+    (entry, period): (&Entry, &Period),
+    provider: &str,
+    record: &CallRecord,
+    discount: Option<Factor>,
+    tape: &mut T,
+) -> Priced {
     let usage = &record.usage;
-    if usage.input_tokens.is_none()
-        && usage.output_tokens.is_none()
-        && billed_units(usage).is_none()
-        && !has_fees(usage)
-    {
-        return Priced::unpriced(UnpricedReason::NoUsage);
-    }
-    let tiered = match service_tier(record.service_tier.as_deref()) {
+    let tier = record.service_tier.as_deref().and_then(service_tier);
+    let tiered = match tier {
         None => &period.standard,
-        Some(tier) => match variant(period, &tier) {
+        Some(tier) => match variant(period, provider, tier) {
             Some(variant) => variant,
-            None => return Priced::lacking(UnpricedReason::Tier, &tier),
+            None => return Priced::lacking(UnpricedReason::Tier, "tier"),
         },
     };
-    let rates = tiered.at(usage.input_tokens.unwrap_or(0));
-    let mut amount = Amount::ZERO;
-    let mut flags = Flags::NONE;
-    if let Err(kind) = add_tokens(&mut amount, &mut flags, rates, provider, usage) {
-        return Priced::lacking(UnpricedReason::MissingRate, kind.name());
+    // All input counts for the threshold, and the whole request is charged at its tier.
+    let input = usage.input_tokens.unwrap_or(0);
+    let rates = tiered.at(input);
+    tape.period(layer, period, tier, tiered.over(input));
+    if !has_usage(usage) {
+        return Priced::unpriced(UnpricedReason::NoUsage);
     }
-    if let Err(fee) = add_fees(&mut amount, rates, usage) {
-        return Priced::lacking(UnpricedReason::MissingRate, fee);
+    let mut charge = Charge::new(tape);
+    let charged = charge
+        .all_tokens(rates, entry.writes_are_input, usage)
+        .and_then(|()| charge.all_units(rates, usage));
+    if let Err(what) = charged {
+        return Priced::lacking(UnpricedReason::MissingRate, what);
     }
+    let Charge {
+        mut amount, flags, ..
+    } = charge;
     let at = record.finished_at();
     for window in period.windows.iter().filter(|window| window.holds(at)) {
+        tape.factor("time of day", window.factor);
         amount.scale(window.factor);
     }
-    if let Some(region) = &record.region
-        && let Some((_, factor)) = entry
-            .regions
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(region))
+    if let Some(region) = record.region.as_deref()
+        && let Some(factor) = entry.region(region)
     {
-        amount.scale(*factor);
+        tape.factor("region", factor);
+        amount.scale(factor);
     }
+    if let Some(factor) = discount {
+        tape.factor("discount", factor);
+        amount.scale(factor);
+    }
+    let mut priced = Priced {
+        flags,
+        ..Priced::default()
+    };
+    priced.cost.price_id = Some(Arc::clone(&period.price_id));
+    finish(priced, amount, layer.kind)
+}
+
+/// Rounds, once.
+fn finish(mut priced: Priced, amount: Amount, kind: LayerKind) -> Priced {
     let Some(pico) = amount.round() else {
         return Priced {
-            flags,
+            flags: priced.flags,
             ..Priced::unpriced(UnpricedReason::Overflow)
         };
     };
-    let cost = with(Cost::default(), |cost| {
-        cost.computed_cost = Some(PicoUsd::from_pico(pico));
-        cost.price_id = Some(period.price_id.clone());
+    priced.cost.computed_cost = Some(PicoUsd::from_pico(pico));
+    priced.cost.cost_source = Some(match kind {
+        LayerKind::Book => CostSource::Book,
+        _ => CostSource::Catalogue,
     });
-    Priced {
-        cost,
-        flags,
-        ..Priced::default()
-    }
+    priced
 }
 
 /// The tier that changes the price; `None` for the standard one.
-fn service_tier(tier: Option<&str>) -> Option<String> {
-    let tier = tier?.trim().to_ascii_lowercase();
+fn service_tier(tier: &str) -> Option<&str> {
+    let tier = tier.trim();
     let is_standard = [
         "",
         "auto",
@@ -217,170 +308,45 @@ fn service_tier(tier: Option<&str>) -> Option<String> {
         "ondemand",
         "standard_only",
     ];
-    (!is_standard.contains(&tier.as_str())).then_some(tier)
+    let is_standard = is_standard
+        .iter()
+        .any(|word| tier.eq_ignore_ascii_case(word));
+    (!is_standard).then_some(tier)
 }
 
-fn variant<'a>(period: &'a Period, tier: &str) -> Option<&'a crate::compile::Tiered> {
-    period.variants.get(tier)
-}
-
-/// What Cohere bills, where it says so beside its token counts.
-fn billed_units(usage: &Usage) -> Option<(u64, u64)> {
-    let extra = usage.usage_extra.as_ref()?;
-    let (input, output) = (extra.get("billed_input"), extra.get("billed_output"));
-    (input.is_some() || output.is_some())
-        .then(|| (input.copied().unwrap_or(0), output.copied().unwrap_or(0)))
-}
-
-/// Charges each token once, as its most special kind.
-fn add_tokens(
-    amount: &mut Amount,
-    flags: &mut Flags,
-    rates: &Rates,
-    provider: &str,
-    usage: &Usage,
-) -> Result<(), Kind> {
-    let mut charge = |count: u64, kind: Kind, fallback: Option<Kind>| {
-        if count == 0 {
-            return Ok(());
-        }
-        let rate = rates
-            .token(kind)
-            .or_else(|| rates.token(fallback?))
-            .ok_or(kind)?;
-        amount.add(count, rate);
-        Ok(())
+/// The price under a tier, which providers and lists call by more than one name.
+fn variant<'a>(period: &'a Period, provider: &str, tier: &str) -> Option<&'a crate::rates::Tiered> {
+    let others: &[&str] = match provider {
+        // OpenAI's `fast` is `priority` since 2026.
+        "openai" | "azure_openai" if tier.eq_ignore_ascii_case("fast") => &["priority"],
+        "openai" | "azure_openai" if tier.eq_ignore_ascii_case("priority") => &["fast"],
+        _ if tier.eq_ignore_ascii_case("fast") => &["speed_fast"],
+        _ => &[],
     };
-    if let Some((input, output)) = billed_units(usage) {
-        charge(input, Kind::Input, None)?;
-        return charge(output, Kind::Output, None);
-    }
-    let write_falls_back = charges_cache_writes_as_input(provider).then_some(Kind::Input);
-    let known_writes = [
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-        usage.cache_write_24h_tokens,
-    ]
-    .iter()
-    .fold(0_u64, |sum, count| sum.saturating_add(count.unwrap_or(0)));
-    // Writes of unknown lifetime are of the five-minute kind.
-    let short_writes = usage
-        .cache_write_tokens
-        .unwrap_or(0)
-        .saturating_sub(known_writes)
-        .saturating_add(usage.cache_write_5m_tokens.unwrap_or(0));
-    let mut input_left = usage.input_tokens.unwrap_or(0);
-    let mut is_plausible = true;
-    let mut take = |count: Option<u64>, left: &mut u64| {
-        let count = count.unwrap_or(0);
-        let taken = count.min(*left);
-        is_plausible &= taken == count;
-        *left = left.saturating_sub(taken);
-        taken
-    };
-    charge(
-        take(usage.cache_read_tokens, &mut input_left),
-        Kind::CacheRead,
-        None,
-    )?;
-    charge(
-        take(Some(short_writes), &mut input_left),
-        Kind::CacheWrite5m,
-        write_falls_back,
-    )?;
-    charge(
-        take(usage.cache_write_1h_tokens, &mut input_left),
-        Kind::CacheWrite1h,
-        write_falls_back,
-    )?;
-    charge(
-        take(usage.cache_write_24h_tokens, &mut input_left),
-        Kind::CacheWrite24h,
-        write_falls_back,
-    )?;
-    charge(
-        take(usage.audio_input_tokens, &mut input_left),
-        Kind::AudioIn,
-        None,
-    )?;
-    charge(
-        take(usage.image_input_tokens, &mut input_left),
-        Kind::ImageIn,
-        Some(Kind::Input),
-    )?;
-    charge(
-        take(usage.video_input_tokens, &mut input_left),
-        Kind::VideoIn,
-        Some(Kind::Input),
-    )?;
-    charge(input_left, Kind::Input, None)?;
-    let mut output_left = usage.output_tokens.unwrap_or(0);
-    charge(
-        take(usage.reasoning_tokens, &mut output_left),
-        Kind::Reasoning,
-        Some(Kind::Output),
-    )?;
-    charge(
-        take(usage.audio_output_tokens, &mut output_left),
-        Kind::AudioOut,
-        None,
-    )?;
-    charge(
-        take(usage.image_output_tokens, &mut output_left),
-        Kind::ImageOut,
-        None,
-    )?;
-    charge(output_left, Kind::Output, None)?;
-    if !is_plausible {
-        flags.insert(Flags::USAGE_IMPLAUSIBLE);
-    }
-    Ok(())
+    let mut others = others.iter();
+    period
+        .variant(tier)
+        .or_else(|| others.find_map(|other| period.variant(other)))
 }
 
-/// Units that are billed beside tokens: the usage's name for each, and the rate's.
-const FEES: &[(&str, &str)] = &[
-    ("web_search", "web_search_1k"),
-    ("file_search", "file_search_1k"),
-    ("maps_grounding", "per_maps_grounding"),
-    ("search_units", "per_query"),
-    ("query", "per_query"),
-    ("page", "per_page"),
-    ("request", "per_request"),
-    ("image", "per_image_each_out"),
-];
-
-const SECONDS: &str = "seconds_milli";
-
-/// Whether a unit was used that is charged by itself, as ranking and reading pages are.
-fn has_fees(usage: &Usage) -> bool {
-    let extra = usage.usage_extra.as_ref();
-    extra.is_some_and(|extra| {
-        let units = FEES.iter().map(|(unit, _)| *unit).chain([SECONDS]);
-        units
-            .filter_map(|unit| extra.get(unit))
-            .any(|count| *count > 0)
-    })
-}
-
-fn add_fees(amount: &mut Amount, rates: &Rates, usage: &Usage) -> Result<(), &'static str> {
-    let Some(extra) = &usage.usage_extra else {
-        return Ok(());
-    };
-    for (unit, fee) in FEES {
-        let Some(count) = extra.get(*unit).copied().filter(|count| *count > 0) else {
-            continue;
-        };
-        match rates.fee(fee) {
-            Some(rate) => amount.add(count, rate),
-            None => return Err(unit),
-        }
-    }
-    // Speech that is charged by its length comes without tokens, in thousandths of a second.
-    let length = extra.get(SECONDS).copied().filter(|count| *count > 0);
-    if let Some(count) = length.filter(|_| usage.input_tokens.is_none()) {
-        let rate = rates.fee("per_second_in").ok_or("seconds")?;
-        let per = rate.per.saturating_mul(1_000);
-        amount.add(count, Rate { per, ..rate });
-    }
-    Ok(())
+/// The first discount, from the top, that is for this call.
+fn discount(layers: &Layers, record: &CallRecord, given: &str, provider: &str) -> Option<Factor> {
+    let mut discounts = layers.iter().flat_map(|layer| &layer.discounts);
+    let at = record.finished_at();
+    discounts
+        .find(|discount| {
+            let is_its_provider = discount
+                .provider
+                .as_deref()
+                .is_none_or(|name| same_name(given, name) || canonical_provider(name) == provider);
+            let project = record.project.as_deref();
+            is_its_provider
+                && discount
+                    .project
+                    .as_deref()
+                    .is_none_or(|name| project == Some(name))
+                && discount.from.is_none_or(|from| at >= from)
+                && discount.until.is_none_or(|until| at < until)
+        })
+        .map(|discount| discount.factor)
 }

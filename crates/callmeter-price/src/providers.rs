@@ -50,9 +50,12 @@ const NAMES: &[(&str, &[&str])] = &[
     ("perplexity", &["perplexity_ai"]),
     ("moonshot", &["moonshotai"]),
     ("zai", &["z_ai"]),
-    ("zhipu", &["zhipuai"]),
+    ("zhipu", &["zhipuai", "bigmodel"]),
     ("minimax", &[]),
-    ("meta", &["meta_llama"]),
+    ("meta", &["meta_llama", "llama"]),
+    ("alibaba", &["dashscope", "qwen"]),
+    ("fireworks", &["fireworks_ai"]),
+    ("watsonx", &["ibm_watsonx_ai"]),
     ("together", &["together_ai", "togetherai"]),
     ("cerebras", &[]),
     ("openrouter", &[]),
@@ -70,21 +73,6 @@ const NAMES: &[(&str, &[&str])] = &[
     ("localai", &[]),
     ("gpustack", &[]),
 ];
-
-/// Providers that run on one's own machines: every model costs nothing.
-const SELF_HOSTED: &[&str] = &[
-    "ollama",
-    "llamacpp",
-    "lmstudio",
-    "vllm",
-    "tgi",
-    "mistralrs",
-    "localai",
-    "gpustack",
-];
-
-/// Providers whose models are free under a quota, which is a zero of its own kind.
-const FREE_QUOTA: &[&str] = &["nvidia_nim"];
 
 /// Providers that charge cache writes as plain input.
 const CACHE_WRITE_IS_INPUT: &[&str] = &[
@@ -112,7 +100,7 @@ pub fn canonical_provider(name: &str) -> &str {
         .map_or(name, |(canonical, _)| canonical)
 }
 
-fn same_name(name: &str, known: &str) -> bool {
+pub(crate) fn same_name(name: &str, known: &str) -> bool {
     name.len() == known.len()
         && name.bytes().zip(known.bytes()).all(|(byte, known)| {
             let byte = if matches!(byte, b'-' | b'.' | b' ') {
@@ -122,14 +110,6 @@ fn same_name(name: &str, known: &str) -> bool {
             };
             byte.eq_ignore_ascii_case(&known)
         })
-}
-
-pub(crate) fn is_self_hosted(canonical: &str) -> bool {
-    SELF_HOSTED.contains(&canonical)
-}
-
-pub(crate) fn has_free_quota(canonical: &str) -> bool {
-    FREE_QUOTA.contains(&canonical)
 }
 
 /// Hosts whose ids are routes to a maker's model, which the answer may name by the maker's id.
@@ -153,6 +133,14 @@ impl ProviderKinds {
 
     /// The canonical provider behind a name.
     pub fn resolve<'a>(&'a self, name: &'a str) -> &'a str {
-        canonical_provider(self.0.get(name).map_or(name, String::as_str))
+        canonical_provider(self.meant(name))
+    }
+
+    /// What a name of the user's own stands for; any other name is itself.
+    pub(crate) fn meant<'a>(&'a self, name: &'a str) -> &'a str {
+        if self.0.is_empty() {
+            return name;
+        }
+        self.0.get(name).map_or(name, String::as_str)
     }
 }

@@ -330,7 +330,7 @@ pub(crate) fn from_columns(
     cost.computed_cost = computed.map(PicoUsd::from_pico);
     cost.unpriced_reason = code(unpriced).and_then(UnpricedReason::from_code);
     cost.cost_source = code(source).and_then(CostSource::from_code);
-    cost.price_id = word(price)?;
+    cost.price_id = word(price)?.map(Into::into);
     cost.price_match = code(price_match).and_then(PriceMatch::from_code);
     cost.book_rev = book_rev.and_then(|rev| u32::try_from(rev).ok());
     if given & COST_IS_COMPUTED != 0 {

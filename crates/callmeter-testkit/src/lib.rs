@@ -3,7 +3,7 @@
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), an allocator that counts ([`allocations`]), a child forked without
 //! exec ([`fork`]), a real PostgreSQL ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks
-//! its connections ([`chaos`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
+//! its connections ([`chaos`]), a fake provider of models ([`provider`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
 //! content that privacy tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 
@@ -18,6 +18,7 @@ pub mod markers;
 pub mod pooler;
 #[cfg(unix)]
 pub mod postgres;
+pub mod provider;
 pub mod records;
 pub mod sink;
 pub mod store;

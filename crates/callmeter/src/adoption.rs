@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use callmeter_core::Timestamp;
 use callmeter_flight::FlightError;
 
+use crate::logging::log_line;
 use crate::spool::{Disk, Hold, SpoolError, SpoolOutlet, SpoolOwner};
 
 /// A store's name in a flight file may have been cut from so many bytes on.
@@ -87,9 +88,7 @@ impl Adopter {
             }
         }
         if total != Adopted::default() {
-            tracing::info!(
-                target: "callmeter",
-                calls = total.rows,
+            log_line!(info: calls = total.rows,
                 aborted = total.aborted,
                 torn = total.torn,
                 "adopted what a process that died had not spooled"
@@ -124,7 +123,7 @@ impl Adopter {
                 return Ok(());
             }
             Err(error) => {
-                tracing::debug!(target: "callmeter", %error, "a flight file cannot be adopted");
+                log_line!(debug: %error, "a flight file cannot be adopted");
                 self.foreign.insert(flight.to_owned());
                 return Ok(());
             }
@@ -210,9 +209,7 @@ impl Adopted {
 }
 
 fn tell_damaged(flight: &str) {
-    tracing::error!(
-        target: "callmeter",
-        flight,
+    log_line!(error: flight,
         "a flight file is damaged; it is set aside; see `callmeter doctor`"
     );
 }

@@ -11,6 +11,7 @@ pub(crate) struct Backoff {
     failures: u32,
     /// The state of the generator that the jitter comes from.
     random: u64,
+    longest_ms: u64,
 }
 
 impl Default for Backoff {
@@ -28,6 +29,15 @@ impl Backoff {
         Self {
             failures: 0,
             random: seed,
+            longest_ms: LONGEST_MS,
+        }
+    }
+
+    /// Hardly a pause, for tests of what comes after many failures.
+    pub(crate) fn impatient() -> Self {
+        Self {
+            longest_ms: 2,
+            ..Self::seeded(0)
         }
     }
 
@@ -35,7 +45,7 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let full = FIRST_MS
             .saturating_mul(1 << self.failures.min(20))
-            .min(LONGEST_MS);
+            .min(self.longest_ms);
         self.failures = self.failures.saturating_add(1);
         self.jittered(full)
     }

@@ -11,12 +11,14 @@ use callmeter_flight::Options;
 
 use crate::budget::Budgets;
 use crate::global;
+use crate::logging::log_line;
 use crate::pipeline::{Callmeter, Plan, SinkSource};
 use crate::recorder::{Privacy, Recorder, Scope};
 use crate::settings::{Settings, SettingsErrors, Sources};
 use crate::shipper::{BatchLimits, MakeSink};
 use crate::spool::Disk;
 use crate::time::Time;
+use crate::under_run::UnderRun;
 
 /// Sets a recorder up; made by [`builder`](crate::builder).
 #[must_use = "a builder does nothing until init() or open()"]
@@ -28,6 +30,7 @@ pub struct Builder {
     sink: Option<(String, MakeSink)>,
     disk: Option<Arc<dyn Disk>>,
     flight: Option<Options>,
+    is_impatient: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -93,6 +96,13 @@ impl Builder {
         self
     }
 
+    /// A store that fails is tried again at once, for tests of what comes after many failures.
+    #[doc(hidden)]
+    pub fn impatient(mut self) -> Self {
+        self.is_impatient = true;
+        self
+    }
+
     /// Starts recording and makes this the process's recorder, that of [`callmeter::call`](crate::call).
     ///
     /// # Errors
@@ -124,25 +134,25 @@ impl Builder {
             Some(settings) => (settings, true),
             None => {
                 let (resolved, errors) = Settings::resolve_what_can_be(&Sources::of_process());
-                for error in errors.iter().flat_map(SettingsErrors::iter) {
-                    tracing::error!(
-                        target: "callmeter",
-                        "{error}; calls wait in the spool; see `callmeter doctor`"
+                let mut is_readable = true;
+                let errors = errors.iter().flat_map(SettingsErrors::iter);
+                for error in errors.filter(|error| error.concerns_recording()) {
+                    is_readable = false;
+                    log_line!(error: "{error}; calls wait in the spool; see `callmeter doctor`"
                     );
                 }
-                (resolved.settings, errors.is_none())
+                (resolved.settings, is_readable)
             }
         };
         if let Some(home) = self.home {
             settings.home = Some(home);
         }
         if settings.home.is_none() {
-            tracing::warn!(
-                target: "callmeter",
-                "no home directory is known: calls are kept in the temporary directory, which a reboot \
+            log_line!(warn: "no home directory is known: calls are kept in the temporary directory, which a reboot \
                  may empty; set CALLMETER_HOME"
             );
         }
+        crate::logging::set_style(settings.log.style);
         let home = settings.home();
         let (time, clock): (_, Arc<dyn Clock>) = match self.clock {
             Some(clock) => (Time::Given(Arc::clone(&clock)), clock),
@@ -175,14 +185,19 @@ impl Builder {
             disk: self.disk,
             flight: self.flight,
             exit_flush: settings.exit_flush,
+            log: settings.log.style,
+            is_impatient: self.is_impatient,
         };
         let privacy = Privacy {
             prompt_hash: settings.privacy.prompt_hash,
+            errors: settings.privacy.errors,
             key,
             meta: settings.privacy.meta.clone(),
         };
         let scope = scope_of(&settings);
-        let recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        let under_run = UnderRun::of_env(&settings.providers);
+        let mut recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
+        recorder.under_run = under_run;
         (recorder, settings.enabled)
     }
 }

@@ -63,6 +63,16 @@ impl Control {
         self.lock().clone()
     }
 
+    /// Whether the store has failed ten times in a row: who ships knows, others go by the home's mark.
+    pub(crate) fn is_degraded(&self, is_marked: bool) -> bool {
+        let state = self.lock();
+        if state.is_shipping {
+            state.is_degraded
+        } else {
+            is_marked
+        }
+    }
+
     /// Changes the state and wakes whoever waits.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.lock());

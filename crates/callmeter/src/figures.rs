@@ -11,6 +11,7 @@ use callmeter_core::{Conservation, DropReason};
 use callmeter_flight::{FlightBuffer, FlightError, Standing};
 
 use crate::control::State;
+use crate::logging::log_line;
 
 /// What is to be known of flight buffers for the equation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,9 +101,7 @@ pub(crate) fn tell_place(buffer: &FlightBuffer, passed_over: &[FlightError]) {
         return;
     }
     let reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
-    tracing::warn!(
-        target: "callmeter",
-        "calls that are not in the spool yet lie in memory, where a crash of the process loses them: {}",
+    log_line!(warn: "calls that are not in the spool yet lie in memory, where a crash of the process loses them: {}",
         reasons.join("; ")
     );
 }

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::logging::log_line;
 use crate::recorder::Recorder;
 use crate::station::lock_unless_stuck;
 
@@ -67,9 +68,7 @@ pub(crate) fn warn_if_never_started() {
 #[cold]
 fn warn_once() {
     if !WAS_WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            target: "callmeter",
-            "calls are made but not recorded: callmeter::init() was not called"
+        log_line!(warn: "calls are made but not recorded: callmeter::init() was not called"
         );
     }
 }

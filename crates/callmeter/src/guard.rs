@@ -15,7 +15,7 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, ErrorKind, Field, Flags};
+use callmeter_core::{CallId, ErrorKind, ErrorPolicy, Field, Flags, ScrubbedError};
 use callmeter_flight::{FlightSlot, Refused};
 
 use crate::late::Late;
@@ -23,7 +23,7 @@ use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
-use crate::station;
+use crate::station::{self, Station};
 
 /// One call in flight. Made by [`call`](crate::call).
 #[must_use = "a guard that is dropped at once records an unfinished call"]
@@ -72,13 +72,22 @@ impl CallGuard {
         names: (&str, &str, &str),
         site: &'static Location<'static>,
     ) -> Self {
+        Self::open_by(current, |station| station.open(names, site))
+    }
+
+    /// The same, `open` being what takes the slot.
+    #[inline(always)]
+    pub(crate) fn open_by(
+        current: &AtomicU64,
+        open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
+    ) -> Self {
         // A buffer may be replaced in between, and a forked child makes one of its own.
         for _ in 0..4 {
             let id = current.load(Ordering::Relaxed);
             if id == 0 {
                 break;
             }
-            match station::with(id, |station| station.open(names, site)) {
+            match station::with(id, &open) {
                 Some(Ok((slot, call_id, opened_ns))) => {
                     return Self {
                         open: Some(OpenCall {
@@ -113,6 +122,11 @@ impl CallGuard {
         }
     }
 
+    /// Ends the call as given up by the host: `cancelled`.
+    pub fn cancel(mut self) {
+        self.set_on_drop(DropKind::Cancelled);
+    }
+
     /// Ends the call as an error. Of `error` the row keeps the name of its type, never its text.
     pub fn fail<E: ?Sized>(self, error: &E) {
         self.fail_as(error, ErrorReport::new(ErrorKind::Other));
@@ -140,6 +154,21 @@ impl CallGuard {
                 open.late.put_text(Field::Error, name.as_str());
             }
             open.settle(Some(report));
+        }
+    }
+
+    /// Ends the call as an error that is known by the name of its class and a text, as the exceptions of
+    /// other languages are. An error that was told before stands. Under the policy `class` the row keeps class,
+    /// code and HTTP status; under `scrubbed` also what is known of the text by template; the kind
+    /// is derived from both.
+    ///
+    /// ```
+    /// # let call = callmeter::call("sales_copy", "openai", "gpt-5-mini");
+    /// call.fail_with("ConnectError", "[Errno 111] Connection refused");
+    /// ```
+    pub fn fail_with(mut self, class: &str, message: &str) {
+        if let Some(open) = &mut self.open {
+            open.fail_with(class, message);
         }
     }
 
@@ -216,6 +245,57 @@ impl OpenCall {
         late.http_status = report.http_status.or(late.http_status);
         if let Some(code) = &report.code {
             late.put_text(Field::ErrorDetail, code);
+        }
+    }
+
+    /// The host says that the call failed.
+    #[cold]
+    pub(crate) fn say_error(&mut self, text: &str) {
+        let policy = self.error_policy();
+        let late = &mut self.late;
+        let (own, _) = callmeter_core::clean_text(text, 2_000);
+        late.put_error_text(own.into_owned());
+        late.fail(ErrorKind::Caller);
+        late.error_kind = Some(ErrorKind::Caller);
+        if policy == ErrorPolicy::Scrubbed && !text.trim().is_empty() {
+            let error = ScrubbedError::of(None, text);
+            self.keep(&error);
+            self.late.error_kind = error.kind().or(Some(ErrorKind::Caller));
+            if let Some(text) = error.text(policy) {
+                self.late.put_text(Field::Error, text);
+            }
+        }
+    }
+
+    #[cold]
+    fn fail_with(&mut self, class: &str, message: &str) {
+        let policy = self.error_policy();
+        let error = ScrubbedError::of(Some(class), message);
+        self.keep(&error);
+        let told = self
+            .late
+            .error_kind
+            .filter(|kind| *kind != ErrorKind::Caller);
+        let kind = told.or(error.kind()).unwrap_or(ErrorKind::Other);
+        self.late.error_kind = Some(kind);
+        if !self.late.has_text(Field::Error)
+            && let Some(text) = error.text(policy)
+        {
+            self.late.put_text(Field::Error, text);
+        }
+        self.settle(Some(ErrorReport::new(kind)));
+    }
+
+    fn error_policy(&self) -> ErrorPolicy {
+        let policy = self.with_recorder(|recorder| recorder.privacy.errors);
+        policy.unwrap_or_default()
+    }
+
+    /// Keeps an error's code and HTTP status, which every policy lets through.
+    fn keep(&mut self, error: &ScrubbedError) {
+        self.late.http_status = self.late.http_status.or(error.http_status());
+        if let Some(code) = error.code() {
+            self.late.put_text(Field::ErrorDetail, code);
         }
     }
 

@@ -9,6 +9,8 @@
 //! switch             whether calls are recorded, while it is off
 //! hash.key           the key of keyed hashes, unless CALLMETER_HASH_KEY gives one
 //! flight/            flight files, where shared memory is not their place
+//! run/ID/            what a `callmeter run` tells the processes that it started
+//! doubles            ids of guards under `callmeter run` that may be recorded twice
 //! ```
 //! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
 
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use callmeter_core::HashKey;
 
+use crate::logging::log_line;
 use crate::spool::{Rights, SPOOL_EXTENSION};
 
 /// A home directory of callmeter.
@@ -138,9 +141,7 @@ impl Home {
     pub(crate) fn hash_key_or_random(&self) -> HashKey {
         let key = self.make().and_then(|()| self.hash_key());
         key.unwrap_or_else(|error| {
-            tracing::warn!(
-                target: "callmeter",
-                "the home has no hash key ({error}); hashes of this process compare with no other's"
+            log_line!(warn: "the home has no hash key ({error}); hashes of this process compare with no other's"
             );
             let mut bytes = [0_u8; 32];
             crate::random::fill(&mut bytes);

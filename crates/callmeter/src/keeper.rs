@@ -8,6 +8,7 @@ use callmeter_core::Timestamp;
 use callmeter_flight::{Drainer, Switch};
 
 use crate::card;
+use crate::logging::log_line;
 use crate::recorder::Recorder;
 
 const CARD_EVERY: Duration = Duration::from_secs(60);
@@ -70,9 +71,7 @@ impl Keeper {
         recorder.set_home_wanted(switch == Switch::On);
         if switch != self.switch {
             self.switch = switch;
-            tracing::info!(
-                target: "callmeter",
-                "recording was switched {} by the home's switch",
+            log_line!(info: "recording was switched {} by the home's switch",
                 if switch == Switch::On { "on" } else { "off" }
             );
         }

@@ -184,7 +184,7 @@ impl Late {
         };
     }
 
-    /// The host's own error text: readable here, never in the row.
+    /// The host's own error text: readable here, in the row only as the error policy lets it.
     pub(crate) fn put_error_text(&mut self, text: String) {
         self.rest().error_text = Some(text);
     }

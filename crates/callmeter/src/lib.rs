@@ -52,9 +52,12 @@ mod identity;
 mod keeper;
 mod late;
 mod ledger;
+pub mod logging;
 mod notes;
 #[cfg(feature = "wire")]
 mod observe;
+#[cfg(feature = "wire")]
+mod passing;
 mod pipeline;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
@@ -75,6 +78,7 @@ mod standing;
 mod station;
 mod switch;
 mod time;
+mod under_run;
 mod warned;
 mod worker;
 
@@ -123,8 +127,8 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 pub use callmeter_core::{
-    Billing, CallId, Conservation, DropReason, ErrorKind, MetaValue, Operation, TokenCount,
-    UnknownCaller, Usage, UsdTotal,
+    Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
+    ScrubbedError, TokenCount, UnknownCaller, Usage, UsdTotal,
 };
 pub use callmeter_flight::Switch;
 pub use callmeter_macros::logged;
@@ -137,6 +141,8 @@ pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
 pub use crate::observe::{ObservedStream, ResponseHead};
+#[cfg(feature = "wire")]
+pub use crate::passing::PassingCall;
 pub use crate::pipeline::{Callmeter, Flush, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
@@ -144,6 +150,7 @@ pub use crate::ship::{Agent, Drained};
 pub use crate::spool::SPOOL_FORMAT;
 pub use crate::standing::{HomeStanding, ProcessStanding};
 pub use crate::switch::Thrown;
+pub use crate::under_run::RunMarks;
 
 /// Starts recording for this process, by `callmeter.toml`, `CALLMETER_*` and the defaults: the embedded
 /// store in the home. Keep what it returns until the process ends.

@@ -265,7 +265,7 @@ impl fmt::Debug for ObservedStream {
 }
 
 impl OpenCall {
-    fn take_over(&mut self, facts: &RequestFacts, reading: Reading) {
+    pub(crate) fn take_over(&mut self, facts: &RequestFacts, reading: Reading) {
         self.flag(reading.flags);
         let late = &mut self.late;
         let texts = [

@@ -23,8 +23,9 @@ use crate::figures;
 use crate::global;
 use crate::guard::CallGuard;
 use crate::home::Home;
+use crate::logging::log_line;
 use crate::recorder::Recorder;
-use crate::settings::{Settings, SpoolSettings};
+use crate::settings::{LogStyle, Settings, SpoolSettings};
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
 use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
@@ -46,6 +47,9 @@ pub(crate) struct Plan {
     /// A flight buffer of another size, of a simulation.
     pub(crate) flight: Option<Options>,
     pub(crate) exit_flush: Duration,
+    pub(crate) log: LogStyle,
+    /// A store that fails is tried again at once.
+    pub(crate) is_impatient: bool,
 }
 
 /// Where sinks come from.
@@ -125,7 +129,11 @@ impl Running {
                     make_sink,
                     clock: Arc::clone(&recorder.clock),
                     timer: Arc::new(SystemClock),
-                    backoff: Backoff::default(),
+                    backoff: if plan.is_impatient {
+                        Backoff::impatient()
+                    } else {
+                        Backoff::default()
+                    },
                 };
                 let watch = match &plan.sink {
                     SinkSource::Settings(settings) => {
@@ -180,9 +188,7 @@ pub(crate) fn renew_after_fork(id: u64) {
         Ok(started) => *running = Some(started),
         Err(error) => {
             recorder.set_buffer(0);
-            tracing::error!(
-                target: "callmeter",
-                %error,
+            log_line!(error: %error,
                 "calls of this forked process are not recorded"
             );
         }
@@ -408,7 +414,7 @@ impl Callmeter {
         };
         control.update(|state| state.stop_worker = true);
         if running.worker.join().is_err() {
-            tracing::error!(target: "callmeter", "the spool's worker ended in a panic");
+            log_line!(error: "the spool's worker ended in a panic");
         }
         // The worker may have needed longer for the spool than the caller gave the store.
         let state = control.snapshot();
@@ -422,9 +428,7 @@ impl Callmeter {
             .memory
             .map_or(0, |memory| memory.figures().spooled);
         if left > 0 {
-            tracing::error!(
-                target: "callmeter",
-                calls = left,
+            log_line!(error: calls = left,
                 "calls are lost with the memory of this process: neither the disk nor the store took them"
             );
         }
@@ -432,7 +436,7 @@ impl Callmeter {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.
             if flush.is_complete() && shipper.join().is_err() {
-                tracing::error!(target: "callmeter", "the shipper ended in a panic");
+                log_line!(error: "the shipper ended in a panic");
             }
         }
         flush
@@ -443,9 +447,7 @@ impl Drop for Callmeter {
     fn drop(&mut self) {
         let flush = self.stop(self.recorder.plan.exit_flush);
         if !flush.is_complete() {
-            tracing::warn!(
-                target: "callmeter",
-                "not every call is stored yet; the next process of this home ships the rest"
+            log_line!(warn: "not every call is stored yet; the next process of this home ships the rest"
             );
         }
     }
@@ -487,7 +489,7 @@ fn spawn<T: Send + 'static>(
                     Ok(true) => return,
                     Ok(false) => panicked.store(false, Ordering::Relaxed),
                     Err(_) => {
-                        tracing::error!(target: "callmeter", "a worker panicked and was restarted");
+                        log_line!(error: "a worker panicked and was restarted");
                         let seen = control.snapshot();
                         if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
                             return;

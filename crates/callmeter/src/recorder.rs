@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use callmeter_core::{
-    Billing, CallerRegistry, Clock, HashKey, MetaPolicy, MetaRefusal, clean_text,
+    Billing, CallerRegistry, Clock, ErrorPolicy, HashKey, MetaPolicy, MetaRefusal, clean_text,
 };
 
 use crate::budget::{BudgetExceeded, BudgetScope};
 use crate::global;
+use crate::logging::log_line;
 use crate::pipeline::{Plan, Running};
 use crate::settings::PromptHash;
 use crate::station::lock_unless_stuck;
 use crate::time::Time;
+use crate::under_run::UnderRun;
 use crate::warned::Warned;
 
 /// What every call of a process shares.
@@ -26,6 +28,8 @@ pub(crate) struct Recorder {
     pub(crate) scope: Scope,
     pub(crate) privacy: Privacy,
     pub(crate) registry: CallerRegistry,
+    /// What `callmeter run` tells of its proxy, in a process that it started.
+    pub(crate) under_run: Option<UnderRun>,
     /// How its threads are started, here and in a forked child.
     pub(crate) plan: Plan,
     /// The threads of the process that started them last.
@@ -74,6 +78,7 @@ pub(crate) struct Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Privacy {
     pub(crate) prompt_hash: PromptHash,
+    pub(crate) errors: ErrorPolicy,
     pub(crate) key: HashKey,
     pub(crate) meta: MetaPolicy,
 }
@@ -93,6 +98,7 @@ impl Recorder {
             scope,
             privacy,
             registry,
+            under_run: None,
             plan,
             running: Mutex::new(None),
             current: AtomicU64::new(0),
@@ -195,9 +201,7 @@ impl Recorder {
         self.unknown_callers.fetch_add(1, Ordering::Relaxed);
         if self.warned_callers.is_new(caller) {
             let (name, _) = clean_text(caller, 64);
-            tracing::warn!(
-                target: "callmeter",
-                caller = %name,
+            log_line!(warn: caller = %name,
                 "caller is not in the registry; its calls are recorded; add it to callers.toml"
             );
         }
@@ -206,7 +210,7 @@ impl Recorder {
     pub(crate) fn meta_refused(&self, refusal: &MetaRefusal) {
         self.meta_refused.fetch_add(1, Ordering::Relaxed);
         if self.warned_meta.is_new(refusal.key()) {
-            tracing::warn!(target: "callmeter", "{refusal}");
+            log_line!(warn: "{refusal}");
         }
     }
 }

@@ -73,18 +73,8 @@ impl ErrorReport {
 
     /// The kind that an HTTP status tells by itself.
     pub const fn of_http_status(status: u16) -> Self {
-        let kind = match status {
-            400 | 405 | 413 | 415 | 422 => ErrorKind::InvalidRequest,
-            401 | 403 => ErrorKind::Auth,
-            404 => ErrorKind::NotFound,
-            408 | 504 => ErrorKind::Timeout,
-            429 => ErrorKind::RateLimit,
-            503 | 529 => ErrorKind::Overloaded,
-            500..=599 => ErrorKind::Server,
-            _ => ErrorKind::Other,
-        };
         Self {
-            kind,
+            kind: ErrorKind::of_http_status(status),
             http_status: Some(status),
             code: None,
         }

@@ -3,6 +3,8 @@
 //! No setter fails, panics or does I/O: a value that is absurd is left out and the row says so, a text
 //! that is too long is cut when the row is made. While recording is off they do nothing.
 
+#[cfg(doc)]
+use callmeter_core::ScrubbedError;
 use callmeter_core::{
     Billing, CallId, ErrorKind, Field, Flags, MetaValue, Operation, PicoUsd, Status, TokenCount,
     Usage, UsageSource, legacy_prompt_hash,
@@ -112,13 +114,11 @@ impl CallGuard {
     }
 
     /// The call failed, in the caller's words. Under the error policy `class` the row keeps only that
-    /// the caller said so; the text stays readable here, cut at 2,000 characters.
+    /// the caller said so; under `scrubbed` it keeps what [`ScrubbedError`] keeps of the text, and the kind
+    /// that it tells. The text itself stays readable here, cut at 2,000 characters.
     pub fn error(&mut self, text: impl AsRef<str>) -> &mut Self {
         if let Some(open) = &mut self.open {
-            let (text, _) = callmeter_core::clean_text(text.as_ref(), 2_000);
-            open.late.put_error_text(text.into_owned());
-            open.late.fail(ErrorKind::Caller);
-            open.late.error_kind = Some(ErrorKind::Caller);
+            open.say_error(text.as_ref());
         }
         self
     }

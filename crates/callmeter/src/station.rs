@@ -135,6 +135,41 @@ impl Station {
         Ok((slot, call_id, moment.ns))
     }
 
+    /// Opens a call that passes by.
+    #[cfg(feature = "wire")]
+    pub(crate) fn open_passing(
+        &self,
+        call: &crate::passing::PassingCall<'_>,
+    ) -> Result<(FlightSlot, CallId, u64), Refused> {
+        let moment = self.recorder.time.now();
+        let before = u64::try_from(call.open_for.as_nanos()).unwrap_or(0);
+        let opened_ns = moment.ns.saturating_sub(before);
+        let call_id = call.completes.unwrap_or_else(|| {
+            let micros = i64::try_from(before / 1_000).unwrap_or(0);
+            let at = moment.at.saturating_add_micros(micros.saturating_neg());
+            crate::identity::new_call_id(at.max(Timestamp::EPOCH))
+        });
+        let scope = if self.recorder.registry.is_empty() {
+            self.common
+        } else {
+            self.scope_of(call.caller)
+        };
+        let opening = Opening {
+            caller: bounded(call.caller, Field::Caller.limit()).into(),
+            provider: bounded(call.provider, Field::Provider.limit()).into(),
+            model_requested: bounded(call.model, Field::ModelRequested.limit()).into(),
+            scope,
+            ..Opening::new(call_id, Layer::Proxy, opened_ns)
+        };
+        let slot = if scope.is_some() {
+            self.buffer.open(&opening)
+        } else {
+            self.buffer
+                .open(&opening.with(self.recorder.scope_fields_of(call.caller)))
+        }?;
+        Ok((slot, call_id, opened_ns))
+    }
+
     fn scope_of(&self, caller: &str) -> Option<NameRef> {
         match self.of_callers.get(caller) {
             Some(scope) => *scope,

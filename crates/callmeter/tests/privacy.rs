@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use callmeter::settings::{PromptHash, Settings, Sources};
-use callmeter::{Callmeter, ErrorClass, ErrorKind, ErrorReport, MetaValue, StoreUrl, Usage};
+use callmeter::{
+    Callmeter, ErrorClass, ErrorKind, ErrorPolicy, ErrorReport, MetaValue, StoreUrl, Usage,
+};
 use callmeter_testkit::markers::{CONTENT, SECRET, found_in, realistic_errors};
 
 use crate::host::{PATIENCE, panic_with, panics};
@@ -81,6 +83,8 @@ fn record(callmeter: &Callmeter, seen: &mut String) {
         let mut call = open();
         call.error(&text);
         call.finish();
+        open().fail_with("RateLimitError", &text);
+        open().fail_with(&text, &text);
         let _: Result<(), Leaky> = open().run_blocking(|| Err(error()));
         panics(|| {
             let _call = open();
@@ -203,10 +207,17 @@ fn secret_settings(directory: &Path, seen: &mut String) -> Settings {
 #[test]
 fn no_content_and_no_secret_is_in_anything_that_the_process_made() {
     logs::listen();
+    for policy in ErrorPolicy::ALL {
+        search_everything(*policy);
+    }
+}
+
+fn search_everything(policy: ErrorPolicy) {
     let directory = tempfile::tempdir().unwrap();
     let mut seen = String::new();
     let mut settings = secret_settings(directory.path(), &mut seen);
     settings.privacy.prompt_hash = PromptHash::Keyed;
+    settings.privacy.errors = policy;
     let home = directory.path().join("home");
     let builder = callmeter::builder().settings(settings.clone()).home(&home);
     seen.push_str(&format!("{builder:?}"));

@@ -57,7 +57,7 @@ fn answer(book: &Book, inspection: &Inspection, now: Timestamp) -> String {
     );
     put(
         "price_id",
-        priced.and_then(|priced| priced.cost.price_id.clone()),
+        priced.and_then(|priced| priced.cost.price_id.as_deref().map(str::to_owned)),
     );
     put(
         "price_match",

@@ -12,7 +12,10 @@ pub(crate) mod migrate;
 pub(crate) mod price;
 pub(crate) mod report;
 pub(crate) mod reprice;
+#[cfg(unix)]
+pub(crate) mod run;
 pub(crate) mod savings;
+pub(crate) mod serve;
 pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -56,6 +59,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             command: BudgetCommand::Status,
         } => budget::status(&context),
         Command::Ship(args) => ship::run(&context, &args),
+        Command::Serve(args) => serve::run(&context, &args, global.quiet),
+        #[cfg(unix)]
+        Command::Run(args) => run::run(&context, &args, global.quiet),
+        #[cfg(not(unix))]
+        Command::Run(_) => Err(
+            crate::failure::Failure::new("`callmeter run` needs a Unix system")
+                .with_hint(
+                    "start `callmeter serve` and set the variables by hand: docs/guides/run.md",
+                )
+                .into(),
+        ),
         Command::Show { id } => show::run(&context, &id),
         Command::Top(args) => top::run(&context, &args),
         Command::On(args) => switch::on(&context, &args),

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::print;
 
 /// Calls are left in the spools.
-const LEFT: u8 = 3;
+pub(crate) const LEFT: u8 = 3;
 /// How long after its time a drain is waited for.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -97,7 +97,7 @@ fn tell(context: &Context, drained: &Drained) -> anyhow::Result<()> {
 
 /// Partitions of a store on PostgreSQL: made ahead and dropped by whoever ships, where its role may.
 #[cfg(feature = "postgres")]
-mod partitions {
+pub(crate) mod partitions {
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -109,7 +109,7 @@ mod partitions {
     const EVERY: Duration = Duration::from_secs(6 * 3_600);
 
     /// Looks after them now, and with `is_once` not again; else beside the shipping, to the end of the process.
-    pub(super) fn keep(context: &Context, is_once: bool) {
+    pub(crate) fn keep(context: &Context, is_once: bool) {
         let url = context.url.postgres();
         let clock = Arc::new(SystemClock);
         let Some(Ok(mut schema)) = url.map(|url| PostgresSchema::new(url, clock)) else {
@@ -144,7 +144,7 @@ mod partitions {
 }
 
 /// A flag that the first signal to end sets; the second one ends the process.
-fn stop_when_told() -> std::io::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_when_told() -> std::io::Result<Arc<AtomicBool>> {
     let told = Arc::new(AtomicBool::new(false));
     #[cfg(unix)]
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {

@@ -117,7 +117,7 @@ impl Swap {
 pub(crate) fn model_of(text: &str, book: &Book) -> (Option<String>, String) {
     if let Some((provider, model)) = text.split_once('/') {
         let canonical = canonical_provider(provider);
-        if book.entries().any(|entry| entry.provider == canonical) {
+        if book.entries().any(|entry| entry.provider() == canonical) {
             return (Some(canonical.to_owned()), model.to_owned());
         }
     }

@@ -13,6 +13,10 @@ mod outage;
 mod postgres;
 mod privacy;
 #[cfg(unix)]
+mod run;
+#[cfg(unix)]
 mod running;
 mod ship;
 mod support;
+#[cfg(unix)]
+mod traffic;

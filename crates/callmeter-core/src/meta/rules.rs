@@ -198,6 +198,13 @@ fn words_of(key: &str) -> Vec<String> {
     words
 }
 
+/// Whether a text begins as a well-known key or token does, however short it is.
+pub(crate) fn begins_like_a_secret(text: &str) -> bool {
+    SECRET_PREFIXES
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
+}
+
 fn looks_like_a_secret(text: &str) -> bool {
     let starts = |word: &str| {
         SECRET_PREFIXES

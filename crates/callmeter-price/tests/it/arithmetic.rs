@@ -9,10 +9,15 @@ const RATES: [u128; 7] = [
     1_250_000, 10_000_000, 125_003, 1_562_500, 7_000_001, 40_000_000, 80_000_000,
 ];
 
-fn book() -> Book {
+fn book() -> &'static Book {
+    static BOOK: std::sync::OnceLock<Book> = std::sync::OnceLock::new();
+    BOOK.get_or_init(made)
+}
+
+fn made() -> Book {
     let dollars = RATES.map(|pico| format!("{}.{:06}", pico / 1_000_000, pico % 1_000_000));
     Book::parse(&format!(
-        "name = \"own\"\nversion = \"1\"\n[[models]]\nprovider = \"anthropic\"\nmodel = \"m\"\n\
+        "name = \"own\"\nversion = \"1\"\nextends = \"none\"\n[[models]]\nprovider = \"anthropic\"\nmodel = \"m\"\n\
          periods = [{{ rates = {{ input = \"{}\", output = \"{}\", cache_read = \"{}\", \
          cache_write_5m = \"{}\", reasoning = \"{}\", audio_in = \"{}\", audio_out = \"{}\" }}, \
          windows = [{{ utc = [\"00:00\", \"12:00\"], factor = \"0.3333\" }}] }}]",

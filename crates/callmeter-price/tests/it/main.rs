@@ -3,5 +3,11 @@
 
 mod arithmetic;
 mod books;
+mod filter;
+mod imports;
 mod legacy;
-mod rules;
+mod rules_catalogue;
+mod rules_choice;
+mod rules_names;
+mod rules_tokens;
+mod support;

@@ -10,6 +10,7 @@ use callmeter_store::{StoreError, StoreOptions, StoreReader, StoreUrl};
 use super::file::{self, Entries, Entry};
 use super::standing::{BudgetStanding, budget_standings};
 use crate::home::Home;
+use crate::logging::log_line;
 use crate::settings::Settings;
 
 /// How long it takes at most until what was shipped counts.
@@ -70,7 +71,7 @@ impl BudgetWatch {
             Err(error) => {
                 self.reader = None;
                 if !self.is_failing {
-                    tracing::warn!(target: "callmeter", %error, "the budgets cannot be looked up; their last figures stay");
+                    log_line!(warn: %error, "the budgets cannot be looked up; their last figures stay");
                 }
                 self.is_failing = true;
             }
@@ -128,7 +129,7 @@ impl BudgetWatch {
             entries.insert(standing.name, entry);
         }
         if let Err(error) = file::write(&path, &entries) {
-            tracing::debug!(target: "callmeter", %error, "the standing of budgets cannot be written to the home");
+            log_line!(debug: %error, "the standing of budgets cannot be written to the home");
         }
         self.entries = Some(entries);
     }
@@ -139,9 +140,8 @@ fn tell(standing: &BudgetStanding, threshold: u32) {
     let forecast = standing.forecast.map_or_else(String::new, |forecast| {
         format!(", on the way to {} by its end", forecast.to_short())
     });
-    tracing::warn!(
-        target: "callmeter",
-        budget = standing.name.as_str(),
+    log_line!(
+        warn: budget = standing.name.as_str(),
         threshold,
         "a budget has reached {threshold} %: {} of {limit} spent in the {} from {}{forecast}",
         standing.spent.to_short(),

@@ -10,6 +10,8 @@ pub struct SettingsError {
     pub(super) message: String,
     pub(super) place: Option<String>,
     pub(super) hint: Option<String>,
+    /// Whether only the proxy is concerned: recording goes on by the other settings.
+    pub(super) is_of_proxy: bool,
 }
 
 impl SettingsError {
@@ -18,6 +20,7 @@ impl SettingsError {
             message: message.into(),
             place: None,
             hint: None,
+            is_of_proxy: false,
         }
     }
 
@@ -29,6 +32,16 @@ impl SettingsError {
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    pub(super) fn of_proxy(mut self) -> Self {
+        self.is_of_proxy = true;
+        self
+    }
+
+    /// Whether a recorder needs the setting. Those of the proxy are nothing to it.
+    pub(crate) fn concerns_recording(&self) -> bool {
+        !self.is_of_proxy
     }
 
     /// What is wrong.

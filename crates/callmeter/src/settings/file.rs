@@ -3,6 +3,7 @@
 //! Named by flag or variable, or found as `callmeter.toml` in the working directory or a parent up to the
 //! repository's root, or as `callmeter/callmeter.toml` in the user's configuration directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -111,15 +112,31 @@ fn raw_of(value: &DeValue<'_>) -> Raw {
                 }
                 other => other.as_str().map(str::to_owned),
             });
-            texts.collect::<Option<Vec<_>>>().map_or(
+            if let Some(texts) = texts.collect::<Option<Vec<_>>>() {
+                return Raw::List(texts);
+            }
+            let tables = items.iter().map(|item| texts_of(item.get_ref()));
+            tables.collect::<Option<Vec<_>>>().map_or(
                 Raw::Other("a list that holds more than texts and numbers"),
-                Raw::List,
+                Raw::Tables,
             )
         }
         DeValue::Float(_) => Raw::Other("a fraction"),
         DeValue::Datetime(_) => Raw::Other("a date"),
         _ => Raw::Other("a value of another kind"),
     }
+}
+
+/// A table of texts, if it is one.
+fn texts_of(value: &DeValue<'_>) -> Option<BTreeMap<String, String>> {
+    let DeValue::Table(table) = value else {
+        return None;
+    };
+    let entries = table.iter().map(|(key, value)| {
+        let text = value.get_ref().as_str()?;
+        Some((key.get_ref().to_string(), text.to_owned()))
+    });
+    entries.collect()
 }
 
 /// The line of a place in a text, from 1.

@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use callmeter_core::{Billing, MetaPolicy};
+use callmeter_core::{Billing, ErrorPolicy, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
 use super::budgets;
 use super::value::{self, Expected, Raw};
-use super::{PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
+use super::{Compat, LogStyle, PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
 
 /// A setting.
 pub(super) struct Key {
@@ -67,7 +67,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 25] = [
+pub(super) static KEYS: [Key; 35] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -91,6 +91,28 @@ pub(super) static KEYS: [Key; 25] = [
             Ok(())
         },
         shown: |settings| format!("{:?}", settings.exit_flush),
+    },
+    Key {
+        name: "compat",
+        purpose: "whose habits the defaults of `store.layout` (on PostgreSQL), `privacy.prompt_hash`, `privacy.errors`, `prices.book` and `log.style` follow: those of the module that callmeter replaces, or its own",
+        takes: "off or ai_call_logger",
+        default: "off",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("off", Compat::Off),
+                ("ai_call_logger", Compat::AiCallLogger),
+            ];
+            settings.compat = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.compat {
+                Compat::Off => "off",
+                Compat::AiCallLogger => "ai_call_logger",
+            };
+            word.to_owned()
+        },
     },
     Key {
         name: "store.url",
@@ -143,7 +165,7 @@ pub(super) static KEYS: [Key; 25] = [
         name: "store.layout",
         purpose: "which tables a store on PostgreSQL has: callmeter's own, or the `ai_calls` of the module that it replaces, as it is",
         takes: "full or ai_calls",
-        default: "full",
+        default: "full; ai_calls on PostgreSQL under compat",
         is_secret: false,
         apply: |settings, raw, _| {
             let words = [
@@ -218,7 +240,7 @@ pub(super) static KEYS: [Key; 25] = [
         name: "privacy.prompt_hash",
         purpose: "what becomes of a prompt that is given to be hashed; sha256-12 lets short prompts be guessed",
         takes: "none, keyed or sha256-12",
-        default: "keyed",
+        default: "keyed; sha256-12 under compat",
         is_secret: false,
         apply: |settings, raw, _| {
             let words = [
@@ -237,6 +259,22 @@ pub(super) static KEYS: [Key; 25] = [
             };
             word.to_owned()
         },
+    },
+    Key {
+        name: "privacy.errors",
+        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/concepts/errors.md",
+        takes: "class or scrubbed",
+        default: "class; scrubbed under compat",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words: Vec<_> = ErrorPolicy::ALL
+                .iter()
+                .map(|policy| (policy.as_str(), *policy))
+                .collect();
+            settings.privacy.errors = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| settings.privacy.errors.as_str().to_owned(),
     },
     Key {
         name: "privacy.meta.allow",
@@ -363,7 +401,7 @@ pub(super) static KEYS: [Key; 25] = [
         name: "prices.book",
         purpose: "the price book of a new store; a store keeps its own",
         takes: "market, legacy, or the path of a book",
-        default: "market; legacy where store.layout is ai_calls",
+        default: "market; legacy under compat and where store.layout is ai_calls",
         is_secret: false,
         apply: |settings, raw, base| {
             let text = value::text(raw)?;
@@ -382,6 +420,28 @@ pub(super) static KEYS: [Key; 25] = [
             Ok(())
         },
         shown: |settings| settings.prices.book.clone(),
+    },
+    Key {
+        name: "log.style",
+        purpose: "whose names and prefixes log lines have: callmeter's own, or those of the module that it replaces",
+        takes: "callmeter or ai_call_logger",
+        default: "callmeter; ai_call_logger under compat",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            let words = [
+                ("callmeter", LogStyle::Callmeter),
+                ("ai_call_logger", LogStyle::AiCallLogger),
+            ];
+            settings.log.style = value::word(raw, &words)?;
+            Ok(())
+        },
+        shown: |settings| {
+            let word = match settings.log.style {
+                LogStyle::Callmeter => "callmeter",
+                LogStyle::AiCallLogger => "ai_call_logger",
+            };
+            word.to_owned()
+        },
     },
     Key {
         name: "prices.closed_until",
@@ -414,6 +474,99 @@ pub(super) static KEYS: [Key; 25] = [
             0 => String::new(),
             count => format!("{count} callers"),
         },
+    },
+    Key {
+        name: "proxy.listen",
+        purpose: "where `callmeter serve` listens; only on this machine",
+        takes: "an address of this machine and a port",
+        default: "127.0.0.1:2255",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.listen = value::text(raw)?.parse().map_err(|_| {
+                Expected("an address and a port, such as 127.0.0.1:2255".to_owned())
+            })?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.listen.to_string(),
+    },
+    Key {
+        name: "proxy.ask_usage",
+        purpose: "whether usage is asked for, and hidden from the client, where a client streams without asking",
+        takes: "true or false",
+        default: "true",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.ask_usage = value::boolean(raw)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.ask_usage.to_string(),
+    },
+    Key {
+        name: "proxy.http_proxy",
+        purpose: "whether `callmeter run` is a plain forward proxy as well, as with --http-proxy",
+        takes: "true or false",
+        default: "false",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.http_proxy = value::boolean(raw)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.http_proxy.to_string(),
+    },
+    Key {
+        name: "proxy.ca_file",
+        purpose: "a file of certificates (PEM) that upstreams are trusted by, besides the system's",
+        takes: "the path of a file that is there",
+        default: "none",
+        is_secret: false,
+        apply: |settings, raw, base| {
+            let path = path_of(raw, base)?;
+            if !path.is_file() {
+                return Err(Expected("the path of a file that is there".to_owned()));
+            }
+            settings.proxy.ca_file = Some(path);
+            Ok(())
+        },
+        shown: |settings| {
+            let path = settings.proxy.ca_file.as_ref();
+            path.map_or_else(String::new, |path| path.display().to_string())
+        },
+    },
+    Key {
+        name: "proxy.max_head_bytes",
+        purpose: "the longest head of a request or a response that is passed on",
+        takes: "a size of at least 4 KiB",
+        default: "64KiB",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_head_bytes = value::size(raw, 4 << 10)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_head_bytes.to_string(),
+    },
+    Key {
+        name: "proxy.max_body_bytes",
+        purpose: "the longest body of a request that is passed on; a response has no limit",
+        takes: "a size of at least 64 KiB",
+        default: "256MiB",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_body_bytes = value::size(raw, 64 << 10)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_body_bytes.to_string(),
+    },
+    Key {
+        name: "proxy.max_connections",
+        purpose: "the most connections of clients at once; further ones wait",
+        takes: "a number from 1 to 100000",
+        default: "4096",
+        is_secret: false,
+        apply: |settings, raw, _| {
+            settings.proxy.max_connections = value::number(raw, 1, 100_000)?;
+            Ok(())
+        },
+        shown: |settings| settings.proxy.max_connections.to_string(),
     },
 ];
 

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod keys;
 mod platform;
+mod proxy;
 mod reference;
 mod registry;
 mod resolve;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use callmeter_core::ErrorPolicy;
 use callmeter_core::{Billing, CallerRegistry, HashKey, MetaPolicy};
 pub use callmeter_store::StoreLayout;
 use callmeter_store::StoreUrl;
@@ -26,6 +28,7 @@ use callmeter_store::StoreUrl;
 pub use self::budgets::{BudgetPeriod, BudgetSettings};
 pub use self::error::{SettingsError, SettingsErrors};
 pub(crate) use self::platform::fallback_home;
+pub use self::proxy::{ProxySettings, UpstreamSetting};
 pub use self::reference::reference;
 pub use self::resolve::{Origin, Resolved, Sources};
 
@@ -39,6 +42,8 @@ pub struct Settings {
     pub home: Option<PathBuf>,
     /// The longest wait for the last rows when the process ends.
     pub exit_flush: Duration,
+    /// Which module's habits the defaults follow.
+    pub compat: Compat,
     /// Where rows go.
     pub store: StoreSettings,
     /// What is stamped on every row.
@@ -51,12 +56,48 @@ pub struct Settings {
     pub shipper: ShipperSettings,
     /// Which prices a new store takes, and which days are closed to repricing.
     pub prices: PriceSettings,
+    /// How log lines look.
+    pub log: LogSettings,
     /// Known callers.
     pub registry: CallerRegistry,
     /// The user's own provider names and their kinds.
     pub providers: BTreeMap<String, String>,
     /// Budgets by their names.
     pub budgets: BTreeMap<String, BudgetSettings>,
+    /// How the capture proxy passes calls on.
+    pub proxy: ProxySettings,
+}
+
+/// Which module's habits the defaults follow: table shape, hash, book, errors and log lines together. Each of
+/// them can be set otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compat {
+    /// callmeter's own.
+    #[default]
+    Off,
+    /// Those of the module that it replaces, `services/ai_call_logger.py`.
+    AiCallLogger,
+}
+
+/// How log lines look.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LogSettings {
+    /// Whose names and prefixes they have.
+    pub style: LogStyle,
+}
+
+/// Whose names and prefixes log lines have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogStyle {
+    /// callmeter's own: target `callmeter`.
+    #[default]
+    Callmeter,
+    /// Those of the replaced module: target `services.ai_call_logger`, prefix `[AICallLogger]`, and a line
+    /// with the prefix `[AICall|killed]` for each call while the store is degraded.
+    AiCallLogger,
 }
 
 /// Where rows go.
@@ -99,6 +140,8 @@ pub struct ScopeSettings {
 pub struct PrivacySettings {
     /// What becomes of a prompt that is given to be hashed.
     pub prompt_hash: PromptHash,
+    /// What becomes of an error's text.
+    pub errors: ErrorPolicy,
     /// Keys of meta that may hold what the rules refuse by name or length.
     pub meta: MetaPolicy,
     /// The key of keyed hashes; `None` is the home's own.
@@ -183,6 +226,7 @@ impl Default for Settings {
             enabled: true,
             home: None,
             exit_flush: Duration::from_secs(2),
+            compat: Compat::Off,
             store: StoreSettings {
                 url: None,
                 accounting_zone: "UTC".to_owned(),
@@ -205,9 +249,11 @@ impl Default for Settings {
                 book: "market".to_owned(),
                 closed_until: None,
             },
+            log: LogSettings::default(),
             registry: CallerRegistry::default(),
             providers: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            proxy: ProxySettings::default(),
         }
     }
 }

@@ -16,7 +16,8 @@ setting, its value and where it comes from; `callmeter config check` says whethe
 
 **File.** The one that `--config` or `CALLMETER_CONFIG` names; else `callmeter.toml` in the working directory or a parent up to the
 root of its repository; else `callmeter/callmeter.toml` in `$XDG_CONFIG_HOME` or `~/.config`. Relative paths begin where the file
-stands. An unknown key is an error with the key that was probably meant.
+stands. An unknown key is an error with the key that was probably meant. Upstreams of the proxy and `proxy.ca_file` are an error in a file that was
+merely found: a repository that somebody clones must not receive their API keys. Name the file with `--config`.
 
 **Variables.** `CALLMETER_` and the key in capitals, two underscores for each dot: `CALLMETER_STORE__RAW_DAYS`. With `_FILE` behind
 it the variable names a file that holds the value, as mounted secrets do: `CALLMETER_HASH_KEY_FILE`.
@@ -44,6 +45,11 @@ pub fn reference() -> String {
             "| `budgets.NAME.{field}` | {purpose} | {takes} | {default} |"
         );
     }
+    let _ = writeln!(
+        page,
+        "| `proxy.routes.NAME.upstreams` | where the route `/u/NAME/` leads; a provider's name, such as `ollama`, stands for its own paths too | {} | none |",
+        super::proxy::TAKES
+    );
     page.push_str("\n## Other variables\n\n| variable | what it does |\n| --- | --- |\n");
     for variable in EnvVar::ALL {
         let _ = writeln!(page, "| `{}` | {} |", variable.name(), variable.purpose());

@@ -12,12 +12,21 @@ use super::budgets;
 use super::error::{SettingsError, SettingsErrors};
 use super::file;
 use super::keys::{self, BUDGETS, KEYS, PROVIDERS};
+use super::proxy::{self, ROUTES};
 use super::value::{self, Expected, Raw};
-use super::{Settings, StoreLayout, platform};
+use super::{Compat, Settings, StoreLayout, platform};
 
 const PREFIX: &str = "CALLMETER_";
 const FILE_SUFFIX: &str = "_FILE";
 const BOOK: &str = "prices.book";
+const LAYOUT: &str = "store.layout";
+/// What the setting `compat` stands for, besides the table's shape.
+const COMPAT_DEFAULTS: [(&str, &str); 4] = [
+    ("privacy.prompt_hash", "sha256-12"),
+    ("privacy.errors", "scrubbed"),
+    (BOOK, "legacy"),
+    ("log.style", "ai_call_logger"),
+];
 /// The fewest bytes of a key that cannot be guessed.
 const SHORTEST_KEY: usize = 16;
 
@@ -26,6 +35,9 @@ const SHORTEST_KEY: usize = 16;
 pub struct Sources {
     /// Values of flags: the setting's name, the value, the flag.
     pub flags: Vec<(&'static str, String, &'static str)>,
+    /// What the host's own situation suggests, where nothing else says: the setting's name, the value, and
+    /// where it was found.
+    pub suggested: Vec<(&'static str, String, &'static str)>,
     /// The environment.
     pub environment: BTreeMap<String, OsString>,
     /// The configuration file that a flag names.
@@ -77,6 +89,8 @@ struct Given {
     origin: String,
     /// Where relative paths begin.
     base: PathBuf,
+    /// Whether it stands in a file that nobody named.
+    is_found: bool,
 }
 
 impl Settings {
@@ -95,8 +109,17 @@ impl Settings {
     /// default. For hosts, which must go on, and for `callmeter doctor`.
     pub fn resolve_what_can_be(sources: &Sources) -> (Resolved, Option<SettingsErrors>) {
         let mut errors = Vec::new();
-        let mut given = Vec::new();
-        if let Some(path) = config_file(sources) {
+        let suggested = sources.suggested.iter();
+        let mut given: Vec<Given> = suggested
+            .map(|(name, value, place)| Given {
+                name: (*name).to_owned(),
+                raw: Raw::Text(value.clone()),
+                origin: (*place).to_owned(),
+                base: sources.directory.clone(),
+                is_found: false,
+            })
+            .collect();
+        if let Some((path, is_found)) = config_file(sources) {
             let base = path.parent().unwrap_or(&sources.directory);
             match file::entries(&path) {
                 Ok(entries) => given.extend(entries.into_iter().map(|(name, raw, line)| Given {
@@ -104,6 +127,7 @@ impl Settings {
                     raw,
                     origin: format!("{}:{line}", shown_path(&path, &sources.directory)),
                     base: base.to_owned(),
+                    is_found,
                 })),
                 Err(error) => errors.push(error),
             }
@@ -114,6 +138,7 @@ impl Settings {
             raw: Raw::Text(value.clone()),
             origin: format!("flag {flag}"),
             base: sources.directory.clone(),
+            is_found: false,
         }));
 
         let mut settings = Settings {
@@ -129,6 +154,9 @@ impl Settings {
                 }
                 Err(error) => errors.push(error),
             }
+        }
+        if settings.compat == Compat::AiCallLogger {
+            follow_the_replaced_module(&mut settings, &mut origins);
         }
         for name in budgets::without_limit(&mut settings) {
             let prefix = format!("{BUDGETS}{name}.");
@@ -155,17 +183,39 @@ impl Settings {
     }
 }
 
-/// The file that a flag or a variable names, else the one that is found.
-fn config_file(sources: &Sources) -> Option<PathBuf> {
+/// What `compat` stands for, where nobody said otherwise. The table's shape is one of PostgreSQL.
+fn follow_the_replaced_module(settings: &mut Settings, origins: &mut BTreeMap<String, String>) {
+    let url = settings.store.url.as_ref();
+    let is_server = url.is_some_and(|url| url.path().is_none());
+    let layout = is_server.then_some((LAYOUT, StoreLayout::AiCalls.as_str()));
+    for (name, value) in COMPAT_DEFAULTS.into_iter().chain(layout) {
+        if origins.contains_key(name) {
+            continue;
+        }
+        let given = Given {
+            name: name.to_owned(),
+            raw: Raw::Text(value.to_owned()),
+            origin: "default of compat".to_owned(),
+            base: PathBuf::new(),
+            is_found: false,
+        };
+        if take(settings, &given).is_ok() {
+            origins.insert(given.name, given.origin);
+        }
+    }
+}
+
+/// The file that a flag or a variable names, else the one that is found; and whether it was merely found.
+fn config_file(sources: &Sources) -> Option<(PathBuf, bool)> {
     let named = sources
         .config
         .clone()
         .or_else(|| text_of(sources, EnvVar::Config.name()).map(PathBuf::from));
     if let Some(path) = named {
-        return Some(sources.directory.join(path));
+        return Some((sources.directory.join(path), false));
     }
     let user = platform::config_directory(&sources.environment);
-    file::find(&sources.directory, user.as_deref())
+    file::find(&sources.directory, user.as_deref()).map(|path| (path, true))
 }
 
 /// A variable's text; `None` when it is not set or empty.
@@ -218,6 +268,7 @@ fn from_environment(sources: &Sources, given: &mut Vec<Given>, errors: &mut Vec<
             raw: Raw::Text(text),
             origin: variable.clone(),
             base: sources.directory.clone(),
+            is_found: false,
         });
     }
 }
@@ -235,10 +286,11 @@ fn name_of(rest: &str) -> Option<String> {
         return Some("store.url".to_owned());
     }
     let name = dotted(rest);
-    (keys::find(&name).is_some()
+    let is_known = keys::find(&name).is_some()
         || keys::provider_of(&name).is_some()
-        || keys::budget_of(&name).is_some())
-    .then_some(name)
+        || keys::budget_of(&name).is_some()
+        || proxy::route_of(&name).is_some();
+    is_known.then_some(name)
 }
 
 fn dotted(rest: &str) -> String {
@@ -262,11 +314,34 @@ fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
         return budgets::take(settings, budget, field, &given.raw)
             .map_err(|expected| wrong(expected, Some(found)));
     }
+    if let Some(route) = proxy::route_of(&given.name) {
+        let upstreams =
+            proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None).of_proxy())?;
+        if given.is_found {
+            return Err(refused(&given.name, &given.origin));
+        }
+        settings.proxy.routes.insert(route.to_owned(), upstreams);
+        return Ok(());
+    }
+    if given.is_found && given.name == "proxy.ca_file" {
+        return Err(refused(&given.name, &given.origin));
+    }
     let Some(key) = keys::find(&given.name) else {
         return Err(unknown(&given.name, given.origin.clone()));
     };
     (key.apply)(settings, &given.raw, &given.base)
         .map_err(|expected| wrong(expected, (!key.is_secret).then(|| given.raw.shown())))
+}
+
+/// A file that somebody else may have written says whom the proxy trusts with API keys.
+fn refused(name: &str, origin: &str) -> SettingsError {
+    let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
+    SettingsError::new(format!(
+        "{name} may not stand in a file that was merely found: calls, and the API keys in them, would go where it says"
+    ))
+    .in_place(origin.to_owned())
+    .with_hint(format!("if you trust it, name it: --config {file}"))
+    .of_proxy()
 }
 
 fn unknown(name: &str, origin: String) -> SettingsError {
@@ -279,6 +354,14 @@ fn unknown(name: &str, origin: String) -> SettingsError {
     if name.starts_with(BUDGETS) {
         let fields: Vec<&str> = budgets::FIELDS.iter().map(|(field, ..)| *field).collect();
         return error.with_hint(format!("of a budget there are {}", fields.join(", ")));
+    }
+    if name.starts_with(ROUTES) {
+        return error
+            .with_hint(
+                "of a route there are only its upstreams: [proxy.routes.NAME] upstreams = [{ url = \"http://…\" }]; \
+                 its name is of a-z, 0-9, _ and -",
+            )
+            .of_proxy();
     }
     match keys::nearest(name) {
         Some(nearest) => error.with_hint(format!("did you mean '{nearest}'?")),
@@ -338,6 +421,14 @@ fn shown(settings: &Settings, origins: &BTreeMap<String, String>) -> Vec<Origin>
         let key = format!("{BUDGETS}{budget}.{field}");
         shown.push(Origin {
             value,
+            origin: origin_of(&key),
+            key,
+        });
+    }
+    for (route, upstreams) in &settings.proxy.routes {
+        let key = format!("{ROUTES}{route}{}", proxy::UPSTREAMS);
+        shown.push(Origin {
+            value: proxy::shown(upstreams),
             origin: origin_of(&key),
             key,
         });

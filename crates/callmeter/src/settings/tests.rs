@@ -393,6 +393,85 @@ fn the_layout_of_the_replaced_module_brings_its_book_unless_another_is_named() {
 }
 
 #[test]
+fn compat_chooses_the_habits_of_the_replaced_module_together_and_each_can_be_overridden() {
+    let place = Place::new();
+    let server = ("CALLMETER_STORE_URL", "postgres://shop@db/shop");
+    let compat = ("CALLMETER_COMPAT", "ai_call_logger");
+    let resolved = Settings::resolve(&place.sources(&[server, compat])).unwrap();
+    for (key, expected) in [
+        ("compat", "ai_call_logger from CALLMETER_COMPAT"),
+        ("store.layout", "ai_calls from default of compat"),
+        ("privacy.prompt_hash", "sha256-12 from default of compat"),
+        ("privacy.errors", "scrubbed from default of compat"),
+        ("prices.book", "legacy from default of compat"),
+        ("log.style", "ai_call_logger from default of compat"),
+    ] {
+        assert_eq!(origin(&resolved, key), expected, "{key}");
+    }
+
+    place.write(
+        "repository/service/callmeter.toml",
+        "compat = \"ai_call_logger\"\n[store]\nlayout = \"full\"\n[privacy]\nprompt_hash = \"none\"\n\
+         errors = \"class\"\n[prices]\nbook = \"market\"\n[log]\nstyle = \"callmeter\"\n",
+    );
+    let settings = Settings::resolve(&place.sources(&[server]))
+        .unwrap()
+        .settings;
+    assert_eq!(settings.compat, Compat::AiCallLogger);
+    assert_eq!(settings.store.layout, StoreLayout::Full);
+    assert_eq!(settings.privacy.prompt_hash, PromptHash::None);
+    assert_eq!(settings.privacy.errors, ErrorPolicy::Class);
+    assert_eq!(settings.prices.book, "market");
+    assert_eq!(settings.log.style, LogStyle::Callmeter);
+}
+
+#[test]
+fn compat_leaves_the_embedded_store_its_own_tables() {
+    let place = Place::new();
+    let resolved =
+        Settings::resolve(&place.sources(&[("CALLMETER_COMPAT", "ai_call_logger")])).unwrap();
+    assert_eq!(origin(&resolved, "store.layout"), "full from default");
+    assert_eq!(
+        origin(&resolved, "prices.book"),
+        "legacy from default of compat"
+    );
+}
+
+#[test]
+fn what_the_host_suggests_stands_where_nothing_else_says() {
+    let place = Place::new();
+    let mut sources = place.sources(&[]);
+    sources.suggested = vec![
+        (
+            "compat",
+            "ai_call_logger".to_owned(),
+            "import callmeter.compat",
+        ),
+        (
+            "store.url",
+            "postgres://shop@db/shop".to_owned(),
+            "database.manager",
+        ),
+    ];
+    let resolved = Settings::resolve(&sources).unwrap();
+    assert_eq!(
+        origin(&resolved, "compat"),
+        "ai_call_logger from import callmeter.compat"
+    );
+    assert!(origin(&resolved, "store.url").ends_with(" from database.manager"));
+    assert_eq!(
+        origin(&resolved, "store.layout"),
+        "ai_calls from default of compat"
+    );
+    sources
+        .environment
+        .insert("CALLMETER_COMPAT".to_owned(), "off".into());
+    let resolved = Settings::resolve(&sources).unwrap();
+    assert_eq!(origin(&resolved, "compat"), "off from CALLMETER_COMPAT");
+    assert_eq!(origin(&resolved, "privacy.errors"), "class from default");
+}
+
+#[test]
 fn a_budget_is_read_whole_and_a_mistake_in_it_is_named() {
     let place = Place::new();
     place.write(
@@ -462,4 +541,101 @@ fn a_budget_is_read_whole_and_a_mistake_in_it_is_named() {
     let variable = [("CALLMETER_BUDGETS__SHOP__LIMIT", "12")];
     let resolved = Settings::resolve(&place.sources(&variable)).unwrap();
     assert_eq!(resolved.settings.budgets["shop"].limit.to_string(), "12");
+}
+
+const ROUTES: &str = "[proxy]\nask_usage = false\n[proxy.routes.ollama]\nupstreams = [\n  { url = \"http://gcp-a:11434\" },\n  { url = \"http://small:11434\", model = \"llama3.2:latest\" },\n]\n";
+
+#[test]
+fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_it() {
+    let place = Place::new();
+    let file = place.write("repository/callmeter.toml", ROUTES);
+    let sources = place.sources(&[]);
+    let (resolved, errors) = Settings::resolve_what_can_be(&sources);
+    let shown = file.display();
+    assert_eq!(
+        errors.unwrap().to_string(),
+        format!(
+            "{shown}:4: proxy.routes.ollama.upstreams may not stand in a file that was merely found: calls, and the API \
+             keys in them, would go where it says (if you trust it, name it: --config {shown})"
+        )
+    );
+    assert!(resolved.settings.proxy.routes.is_empty());
+    assert!(
+        !resolved.settings.proxy.ask_usage,
+        "what is harmless counts"
+    );
+    place.write("repository/ca.pem", "");
+    place.write(
+        "repository/callmeter.toml",
+        "[proxy]\nca_file = \"ca.pem\"\n",
+    );
+    let told = Settings::resolve(&place.sources(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("proxy.ca_file may not stand"), "{told}");
+}
+
+#[test]
+fn a_named_file_and_a_variable_name_upstreams() {
+    let place = Place::new();
+    let file = place.write("repository/routes.toml", ROUTES);
+    let upstreams = |sources: &Sources| {
+        origin(
+            &Settings::resolve(sources).unwrap(),
+            "proxy.routes.ollama.upstreams",
+        )
+    };
+    let mut sources = place.sources(&[]);
+    sources.config = Some(file.clone());
+    let shown = "http://gcp-a:11434, http://small:11434 as llama3.2:latest";
+    assert_eq!(
+        upstreams(&sources),
+        format!("{shown} from {}:4", file.display())
+    );
+    assert_eq!(
+        upstreams(&place.sources(&[(
+            "CALLMETER_PROXY__ROUTES__OLLAMA__UPSTREAMS",
+            "http://a, http://b"
+        )])),
+        "http://a, http://b from CALLMETER_PROXY__ROUTES__OLLAMA__UPSTREAMS"
+    );
+}
+
+#[test]
+fn a_route_that_cannot_be_used_is_told_without_its_address() {
+    for (text, told) in [
+        (
+            "[proxy.routes.ollama]\nurl = 1",
+            "of a route there are only its upstreams",
+        ),
+        (
+            "[proxy.routes.\"A/b\"]\nupstreams = [\"http://a\"]",
+            "its name is of a-z",
+        ),
+        ("[proxy.routes.a]\nupstreams = []", "a list of upstreams"),
+        (
+            "[proxy.routes.a]\nupstreams = [{ model = \"m\" }]",
+            "a url for every upstream",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [{ url = \"http://a\", weight = \"1\" }]",
+            "there is no 'weight'",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [{ url = \"http://a\", weight = 1 }]",
+            "a list of upstreams",
+        ),
+        (
+            "[proxy.routes.a]\nupstreams = [\"a:1\"]",
+            "begin with http:// or https://",
+        ),
+        ("[proxy]\nlisten = \"localhost\"", "an address and a port"),
+        ("[proxy]\nca_file = \"nowhere.pem\"", "a file that"),
+        ("[proxy]\nlisen = \"x\"", "did you mean 'proxy.listen'?"),
+    ] {
+        let told_now = mistakes(text).join("\n");
+        assert!(told_now.contains(told), "{text}: {told_now}");
+    }
+    let password = format!("[proxy.routes.a]\nupstreams = [\"http://me:{SECRET}@a\"]");
+    assert!(!mistakes(&password).join("\n").contains(SECRET));
 }

@@ -3,6 +3,7 @@
 //! The environment knows texts only, the file has types; both are read by the same rules. An error says
 //! what was expected and, where the value is no secret, what was found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use callmeter_core::{PicoUsd, Timestamp};
@@ -14,6 +15,8 @@ pub(super) enum Raw {
     Integer(String),
     Boolean(bool),
     List(Vec<String>),
+    /// A list of tables of texts.
+    Tables(Vec<BTreeMap<String, String>>),
     /// A kind of TOML value that no setting takes, by its name.
     Other(&'static str),
 }
@@ -26,6 +29,7 @@ impl Raw {
             Self::Integer(digits) => callmeter_core::clean_text(digits, 60).0.into_owned(),
             Self::Boolean(value) => value.to_string(),
             Self::List(items) => format!("a list of {}", items.len()),
+            Self::Tables(tables) => format!("a list of {} tables", tables.len()),
             Self::Other(kind) => (*kind).to_owned(),
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use callmeter_core::{SinkError, SinkErrorKind};
 
 use crate::backoff::Backoff;
+use crate::logging::log_line;
 
 /// How many failures in a row make a store degraded (promise CM-10).
 const DEGRADED_AFTER: u32 = 10;
@@ -45,7 +46,7 @@ impl Health {
     pub(crate) fn succeeded(&mut self) -> bool {
         let was_failing = self.is_failing();
         if was_failing {
-            tracing::info!(target: "callmeter", "the store takes calls again");
+            log_line!(info: "the store takes calls again");
         }
         self.failures = 0;
         self.backoff.reset();
@@ -60,12 +61,10 @@ impl Health {
         self.failures = self.failures.saturating_add(1);
         let hint = error.hint().unwrap_or_default();
         if self.failures == 1 {
-            tracing::warn!(target: "callmeter", %error, hint, "the store takes no calls; they wait in the spool");
+            log_line!(warn: %error, hint, "the store takes no calls; they wait in the spool");
         }
         if self.failures == DEGRADED_AFTER {
-            tracing::error!(
-                target: "callmeter",
-                %error,
+            log_line!(error: %error,
                 hint,
                 "the store has failed 10 times in a row; calls wait in the spool until it is back"
             );

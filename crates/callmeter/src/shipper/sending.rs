@@ -4,6 +4,7 @@ use callmeter_core::{CallRecord, DecodeError, SinkError, SinkErrorKind};
 
 use super::backlog::Lane;
 use super::{Shipped, Shipper};
+use crate::logging::log_line;
 use crate::spool::{SpoolError, SpooledRow};
 
 /// Rows of several spools, as they are sent.
@@ -72,9 +73,7 @@ impl Shipper {
                             .reject(&row, "the record is corrupt", now)
                             .map_err(failed)?;
                         self.shipped.rejected = self.shipped.rejected.saturating_add(1);
-                        tracing::error!(
-                            target: "callmeter",
-                            spool = name,
+                        log_line!(error: spool = name,
                             "a row is no record; it is kept in the spool's `rejected`"
                         );
                     }
@@ -176,9 +175,7 @@ impl Shipper {
     }
 
     fn reject(&mut self, name: &str, row: &SpooledRow, why: &SinkError) -> Result<(), SendError> {
-        tracing::error!(
-            target: "callmeter",
-            reason = %why,
+        log_line!(error: reason = %why,
             "the store refuses a row for good; it is kept in the spool's `rejected`"
         );
         if let Some(spool) = self.spools.get_mut(name) {

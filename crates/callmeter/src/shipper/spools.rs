@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::backlog::Lanes;
 use super::{FIRST_MAINTENANCE_AFTER, Shipper, nanos, passed};
 use crate::adoption::OpenSpool;
+use crate::logging::log_line;
 use crate::spool::SpoolError;
 
 const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
@@ -131,9 +132,7 @@ impl Shipper {
 
     /// Puts a damaged spool aside; its lease must be held.
     fn set_aside(&self, name: &str, error: &SpoolError) {
-        tracing::error!(
-            target: "callmeter",
-            spool = name,
+        log_line!(error: spool = name,
             %error,
             "a spool is damaged; it is set aside; see `callmeter doctor`"
         );
@@ -167,7 +166,7 @@ impl Shipper {
             Ok(true) => (true, Duration::ZERO),
             Ok(false) => (false, MAINTAIN_EVERY),
             Err(error) => {
-                tracing::debug!(target: "callmeter", %error, "the store's housekeeping is put off");
+                log_line!(debug: %error, "the store's housekeeping is put off");
                 (false, FIRST_MAINTENANCE_AFTER)
             }
         };

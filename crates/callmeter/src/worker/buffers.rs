@@ -8,6 +8,8 @@ use callmeter_flight::{Busy, Drainer, FlightBuffer};
 
 use super::{INSPECT_EVERY, Worker, passed};
 use crate::figures::{self, Figures};
+use crate::logging::log_line;
+use crate::settings::LogStyle;
 use crate::station::Station;
 
 /// A warning of lost calls is repeated after a time without any.
@@ -28,6 +30,9 @@ impl Worker {
         }
         self.last_inspection = now;
         self.account_for_losses();
+        let plan = &self.recorder.plan;
+        self.is_marked =
+            plan.log == LogStyle::AiCallLogger && plan.home.degraded_mark(&plan.store).exists();
         if let Some(current) = self.drainers.first()
             && !current.buffer().is_linked()
         {
@@ -40,9 +45,7 @@ impl Worker {
     fn replace_buffer(&mut self) {
         match Station::make(&self.recorder) {
             Ok((station, drainer, passed_over)) => {
-                tracing::warn!(
-                    target: "callmeter",
-                    "the flight file was removed by somebody; another was made"
+                log_line!(warn: "the flight file was removed by somebody; another was made"
                 );
                 figures::tell_place(&station.buffer, &passed_over);
                 // Before the first call is in it: an adopter finds the spool by the flight file.
@@ -121,9 +124,7 @@ impl Worker {
         }
         let now = self.timer.monotonic_ns();
         if self.last_full.is_none_or(|at| passed(at, now) >= EPISODE) {
-            tracing::warn!(
-                target: "callmeter",
-                count = new,
+            log_line!(warn: count = new,
                 reason = reason.as_str(),
                 "calls were dropped: the flight buffer is full, they come faster than the spool takes them"
             );

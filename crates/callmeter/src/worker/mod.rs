@@ -21,8 +21,11 @@ use callmeter_flight::{Busy, Drainer};
 use self::spooling::Spooling;
 use crate::control::Control;
 use crate::keeper::Keeper;
+use crate::logging::killed::KilledLines;
 use crate::recorder::Recorder;
+use crate::settings::LogStyle;
 use crate::spool::Disk;
+use crate::under_run::UnderRun;
 
 const BATCH: usize = 1_000;
 const BUSY_POLL: Duration = Duration::from_millis(5);
@@ -39,10 +42,14 @@ pub(crate) struct Worker {
     drainers: Vec<Drainer>,
     /// Calls handed out by the drainers, not yet in the spool.
     held: Vec<CallRecord>,
+    under_run: Option<UnderRun>,
     last_inspection: u64,
     full_seen: u64,
     last_full: Option<u64>,
     keeper: Keeper,
+    killed: KilledLines,
+    /// Whether the store is degraded, as the home's mark says; looked at once a second.
+    is_marked: bool,
 }
 
 impl std::fmt::Debug for Worker {
@@ -65,6 +72,7 @@ impl Worker {
         let now = timer.monotonic_ns();
         let spooling = Spooling::new(&recorder, &control, disk, Arc::clone(&timer));
         let worker = Self {
+            under_run: recorder.under_run.clone(),
             recorder,
             control,
             timer,
@@ -75,6 +83,8 @@ impl Worker {
             full_seen: 0,
             last_full: None,
             keeper: Keeper::default(),
+            killed: KilledLines::default(),
+            is_marked: false,
         };
         worker.tell_buffers();
         worker
@@ -129,6 +139,9 @@ impl Worker {
                 let room = BATCH.saturating_sub(self.held.len());
                 drainer.drain(room, |record| self.held.push(record));
             }
+            if let Some(run) = self.under_run.as_mut().filter(|_| !self.held.is_empty()) {
+                run.judge(&mut self.held, &self.recorder.plan.home);
+            }
         }
         let has_handed_out = self.drainers.iter().any(Drainer::has_handed_out);
         let taken = self
@@ -143,8 +156,17 @@ impl Worker {
         // Only now: a kill in between leaves calls in both places, and the adopter knows them by their ids.
         self.drainers.iter_mut().for_each(Drainer::committed);
         let count = self.held.len();
+        self.tell_of_calls();
         self.held.clear();
         count
+    }
+
+    /// In the style of the replaced module a call has a line of its own while the store is degraded.
+    fn tell_of_calls(&mut self) {
+        let is_legacy = self.recorder.plan.log == LogStyle::AiCallLogger;
+        if is_legacy && self.control.is_degraded(self.is_marked) {
+            self.killed.write(&self.held, self.timer.monotonic_ns());
+        }
     }
 
     fn publish(&self, flush_asked: u64) {

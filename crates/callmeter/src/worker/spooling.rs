@@ -17,6 +17,7 @@ use callmeter_flight::Drainer;
 use super::{BATCH, passed};
 use crate::control::Control;
 use crate::figures::Figures;
+use crate::logging::log_line;
 use crate::recorder::Recorder;
 use crate::settings::{SpoolSync, WhenFull};
 use crate::spool::{Disk, FlightFigures, MemorySpool, SpoolError, SpoolInlet, SpoolOwner};
@@ -250,7 +251,7 @@ impl Spooling {
     /// The disk takes calls: what lies in memory goes there too.
     fn disk_is_back(&mut self, at: u64) {
         if self.disk_failed.take().is_some() {
-            tracing::info!(target: "callmeter", "the spool takes calls again");
+            log_line!(info: "the spool takes calls again");
             self.control.update(|state| state.last_error = None);
         }
         let Some(memory) = self.memory.clone() else {
@@ -278,9 +279,7 @@ impl Spooling {
 
     fn disk_failed(&mut self, error: &SpoolError, now: u64) {
         if self.disk_failed.is_none() {
-            tracing::error!(
-                target: "callmeter",
-                %error,
+            log_line!(error: %error,
                 hint = error.hint(),
                 "the spool takes no calls; they wait in memory, where a crash loses them; see `callmeter doctor`"
             );
@@ -293,9 +292,7 @@ impl Spooling {
     /// A damaged file is nobody's any more; the next batch makes a fresh one.
     fn set_aside(&mut self, error: &SpoolError) {
         if let Some(spool) = self.spool.take() {
-            tracing::error!(
-                target: "callmeter",
-                spool = spool.name(),
+            log_line!(error: spool = spool.name(),
                 %error,
                 "the spool is damaged; it is set aside; see `callmeter doctor`"
             );
@@ -323,9 +320,7 @@ impl Spooling {
                 WhenFull::DropNewest => "new calls",
                 WhenFull::DropOldest => "the oldest rows",
             };
-            tracing::error!(
-                target: "callmeter",
-                "the spool reached spool.max_bytes; {what} are dropped until the store takes some"
+            log_line!(error: "the spool reached spool.max_bytes; {what} are dropped until the store takes some"
             );
         }
         self.ceiling_seen = Some((now, over));

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use callmeter::settings::Settings;
-use callmeter::{CallGuard, Callmeter, Stats};
+use callmeter::{Builder, CallGuard, Callmeter, Stats};
 use callmeter_core::{CallRecord, Sink, Timestamp};
 use callmeter_testkit::clock::ManualClock;
 use callmeter_testkit::sink::MemorySink;
@@ -35,6 +35,14 @@ impl Host {
 
     /// A host with settings of its own.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::built(change, |builder| builder)
+    }
+
+    /// A host with settings of its own and more that is set in code.
+    pub(crate) fn built(
+        change: impl FnOnce(&mut Settings),
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (clock, sink) = (Arc::new(ManualClock::at(NOON)), MemorySink::default());
         let mut settings = Settings::default();
@@ -43,9 +51,8 @@ impl Host {
             .settings(settings)
             .home(directory.path().join("home"))
             .clock(clock.clone())
-            .sink("memory", opener(&sink))
-            .open()
-            .unwrap();
+            .sink("memory", opener(&sink));
+        let callmeter = more(callmeter).open().unwrap();
         Self {
             callmeter,
             sink,

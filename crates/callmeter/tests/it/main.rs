@@ -12,6 +12,7 @@ mod bounds;
 mod budgets;
 mod conservation;
 mod contract;
+mod errors;
 mod faults;
 mod flight;
 mod format;

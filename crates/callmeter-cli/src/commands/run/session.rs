@@ -1,0 +1,272 @@
+//! One `run`: its proxy, what the child is given to find it, and what is known at the end.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use callmeter::RunMarks;
+use callmeter_core::EnvVar;
+use callmeter_proxy::{CallObserver, EndedCall, ProxyConfig, Route};
+
+use super::address::Address;
+use super::child::Ended;
+use super::codex::{self, Codex};
+use super::summary::Summary;
+use super::variable;
+use super::variables::{Plan, Situation};
+use crate::args::RunArgs;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::traffic::meter::{Observer, SharedMeter};
+use crate::traffic::{self, Traffic, health};
+
+/// How long requests may take that the child left behind.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a program on this machine may take to say that it is a callmeter.
+const WHO_ARE_YOU: Duration = Duration::from_millis(300);
+const LONGEST_CALLER: usize = 64;
+
+/// A `run` at work.
+pub(super) struct Session {
+    began: Instant,
+    name: String,
+    command: Vec<OsString>,
+    traffic: Traffic,
+    meter: SharedMeter,
+    book: String,
+    plan: Plan,
+    marks: Option<Arc<RunMarks>>,
+    left_alone: Vec<String>,
+    is_forward_proxy: bool,
+}
+
+impl Session {
+    /// Starts a proxy for a command.
+    ///
+    /// # Errors
+    /// When there can be none: then nothing was changed.
+    pub(super) fn start(context: &Context, args: &RunArgs) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let name = name_of(&args.command);
+        let is_forward_proxy = args.http_proxy || context.settings.proxy.http_proxy;
+        let plan = Situation {
+            get: &variable,
+            is_own: &is_callmeter,
+            listens_at_ollama_host: is_ollama_server(&args.command),
+            is_forward_proxy,
+        }
+        .plan();
+        let config = config_of(context, args, &name, &plan, is_forward_proxy)?;
+        let (meter, book) = traffic::meter_of(&context.settings)?;
+        let marks = RunMarks::make(&context.home).ok().map(Arc::new);
+        let observer = Watcher {
+            meter: Observer(SharedMeter::clone(&meter)),
+            marks: marks.clone(),
+            routes: plan.routes.clone(),
+        };
+        let recorder = traffic::recorder_of(&context.settings);
+        let traffic = Traffic::start(config, recorder, observer, health::Admin)?;
+        let mut session = Self {
+            began,
+            name,
+            command: args.command.clone(),
+            traffic,
+            meter,
+            book,
+            plan,
+            marks,
+            left_alone: Vec::new(),
+            is_forward_proxy,
+        };
+        session.lead_codex();
+        Ok(session)
+    }
+
+    /// The command, with the flags that it needs.
+    pub(super) fn command(&self) -> &[OsString] {
+        &self.command
+    }
+
+    /// The variables that the child is given beside ours.
+    pub(super) fn variables(&self) -> BTreeMap<&'static str, OsString> {
+        let base = self.base();
+        let led = self.plan.variables(&base).into_iter();
+        let mut variables: BTreeMap<_, _> = led
+            .map(|(name, value)| (name, OsString::from(value)))
+            .collect();
+        variables.insert(EnvVar::RunUrl.name(), base.into());
+        if let Some(marks) = &self.marks {
+            variables.insert(EnvVar::Run.name(), marks.path().into());
+        }
+        variables
+    }
+
+    fn base(&self) -> String {
+        format!("http://{}", self.traffic.address())
+    }
+
+    fn lead_codex(&mut self) {
+        let home = variable("CODEX_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(Path::new(&variable("HOME")?).join(".codex")));
+        let openai = format!("{}/u/openai/v1", self.base());
+        match codex::look(&self.command, home.as_deref(), &openai) {
+            Codex::Not => {}
+            Codex::Left(why) => self.left_alone.push(format!("codex: {why}")),
+            Codex::Flags(flags) => {
+                self.command.splice(1..1, flags);
+            }
+        }
+    }
+
+    /// Ends the proxy and sums up.
+    pub(super) fn end(self, ended: Ended, flush: Duration) -> Summary {
+        let took = self.began.elapsed();
+        let tally = self.traffic.tally();
+        let stopped = self.traffic.drain().stop(flush);
+        let figures = tally.figures();
+        let seen = self.meter.seen();
+        let is_empty = seen.sums.is_empty();
+        let mut left_alone = self.left_alone;
+        let news = self
+            .plan
+            .left
+            .iter()
+            .filter(|(_, left)| is_empty || left.is_news());
+        left_alone.extend(news.map(|(name, left)| format!("{name} {}", left.as_words())));
+        let not_stored = match stopped.is_stored {
+            Some(true) => None,
+            _ if is_empty => None,
+            Some(false) => Some("the store has not answered yet".to_owned()),
+            None => Some("nothing records here; see `callmeter doctor`".to_owned()),
+        };
+        Summary {
+            command: self.name,
+            ended,
+            took,
+            hints: hints(
+                is_empty,
+                self.is_forward_proxy,
+                !figures.unread_hosts.is_empty(),
+            ),
+            seen,
+            book: self.book,
+            unread_hosts: figures.unread_hosts,
+            left_alone,
+            not_stored,
+        }
+    }
+}
+
+/// What to try where nothing was recorded.
+fn hints(is_empty: bool, is_forward_proxy: bool, has_unread: bool) -> Vec<String> {
+    let hint = match (is_empty, is_forward_proxy, has_unread) {
+        (false, _, _) | (true, _, true) => return Vec::new(),
+        (true, false, false) => {
+            "if it called a model, its client reads none of the variables: docs/guides/run.md has the line of code that \
+             each needs; `callmeter run --http-proxy` counts the hosts that it connects to"
+        }
+        (true, true, false) => {
+            "if it called a model, its client reads neither the variables nor HTTPS_PROXY: docs/guides/run.md has the line \
+             of code that each needs"
+        }
+    };
+    vec![hint.to_owned()]
+}
+
+fn config_of(
+    context: &Context,
+    args: &RunArgs,
+    name: &str,
+    plan: &Plan,
+    is_forward_proxy: bool,
+) -> anyhow::Result<ProxyConfig> {
+    let mut config = traffic::of_settings(&context.settings)?;
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.is_forward_proxy = is_forward_proxy;
+    config.timeouts.drain = DRAIN;
+    let caller = args.caller.as_deref().unwrap_or(name);
+    config.default_caller = callmeter_core::clean_text(caller, LONGEST_CALLER)
+        .0
+        .into_owned();
+    for (route, upstream) in &plan.upstreams {
+        // What the address is told of; it came from the user's own variable.
+        let url = upstream.origin.parse().map_err(|error| {
+            Failure::new(format!("its address cannot be used: {error}"))
+                .in_place(route.to_ascii_uppercase())
+        })?;
+        config
+            .routes
+            .insert(route.clone(), Route::to(url).of_provider(upstream.provider));
+    }
+    Ok(config)
+}
+
+/// Sums calls up, and marks which providers of the child's variables were served.
+struct Watcher {
+    meter: Observer,
+    marks: Option<Arc<RunMarks>>,
+    routes: BTreeMap<String, &'static str>,
+}
+
+impl CallObserver for Watcher {
+    fn answered(&self, route: &str, provider: &str) {
+        // Before the child knows of the answer: its guard ends later.
+        if let (Some(marks), Some(of_variable)) = (&self.marks, self.routes.get(route)) {
+            marks.mark(of_variable);
+            marks.mark(provider);
+        }
+    }
+
+    fn ended(&self, call: &EndedCall<'_>) {
+        self.meter.ended(call);
+    }
+}
+
+/// The name of a command, without its directory: never its arguments, which may hold a prompt.
+pub(super) fn name_of(command: &[OsString]) -> String {
+    let program = command.first().map(Path::new);
+    let name = program
+        .and_then(Path::file_name)
+        .unwrap_or(OsStr::new("command"));
+    let name = name.to_string_lossy();
+    callmeter_core::clean_text(&name, LONGEST_CALLER)
+        .0
+        .into_owned()
+}
+
+/// Whether a command is an Ollama server: it listens where its clients would call.
+fn is_ollama_server(command: &[OsString]) -> bool {
+    name_of(command) == "ollama"
+        && command
+            .get(1)
+            .is_some_and(|arg| arg == "serve" || arg == "start")
+}
+
+/// Whether a program at an address of this machine says that it is a callmeter.
+fn is_callmeter(address: &Address) -> bool {
+    let Some(place) = address.on_loopback() else {
+        return false;
+    };
+    let answer = || -> std::io::Result<String> {
+        let found = place
+            .to_socket_addrs()?
+            .next()
+            .ok_or(std::io::ErrorKind::NotFound)?;
+        let mut stream = TcpStream::connect_timeout(&found, WHO_ARE_YOU)?;
+        stream.set_read_timeout(Some(WHO_ARE_YOU))?;
+        stream.set_write_timeout(Some(WHO_ARE_YOU))?;
+        write!(
+            stream,
+            "GET {} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n",
+            health::PATH
+        )?;
+        let mut answer = String::new();
+        stream.take(4_096).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    answer().is_ok_and(|answer| answer.contains(health::SIGN))
+}

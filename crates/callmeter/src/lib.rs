@@ -195,7 +195,7 @@ pub fn call(
 /// The budget that is spent; a hard one before others.
 pub fn check_budget(caller: &str, model: &str) -> Result<(), BudgetExceeded> {
     match global::recorder() {
-        Some(recorder) => recorder.check_budget(caller, model),
+        Some(recorder) => recorder.check_budget(&BudgetScope::of(caller, model)),
         None => Ok(()),
     }
 }

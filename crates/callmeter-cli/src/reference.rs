@@ -18,12 +18,12 @@ else to standard error; colour and progress appear on a terminal only, `NO_COLOR
 | exit code | means |
 | --- | --- |
 | 0 | done; of `doctor`: nothing needs a hand |
-| 1 | failed, with `error:`, the place and a hint on standard error; of `doctor`: trouble found; of a filter such as `price --jsonl`: a line could not be read |
+| 1 | failed, with `error:`, the place and a hint on standard error; of `doctor`: trouble found; of `budget status`: a budget is overspent; of a filter such as `price --jsonl`: a line could not be read |
 | 2 | wrong usage: an unknown command, option or value |
 | 3 | `ship`, `serve`: some calls still wait in the spools |
 | any | `run`: the exit code of the command that it runs |
 
-Guides: [Rust](../guides/rust.md), [PostgreSQL](../guides/postgresql.md), [the table `ai_calls`](../guides/legacy-table.md), [reading responses](../guides/observing.md), [`callmeter run`](../guides/run.md), [`callmeter serve`](../guides/serve.md).
+Guides: [Rust](../guides/rust.md), [PostgreSQL](../guides/postgresql.md), [the table `ai_calls`](../guides/legacy-table.md), [reading responses](../guides/observing.md), [`callmeter run`](../guides/run.md), [`callmeter serve`](../guides/serve.md), [costs](../guides/costs.md), [budgets](../guides/budgets.md).
 
 With `--json` a command prints one object, with `\"v\":1`, or one a line; fields are only ever added. Money is decimal text.
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use callmeter_core::ErrorKind;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::client_io::ClientState;
@@ -250,6 +250,8 @@ pub(crate) struct Refusal {
     /// A name for programs, in the header `x-callmeter-error`.
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    /// In how many seconds the same may be answered.
+    pub(crate) retry_after_s: Option<u64>,
 }
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-callmeter-error");
@@ -260,7 +262,14 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            retry_after_s: None,
         }
+    }
+
+    /// The same, which says when to come again.
+    pub(crate) const fn until(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 
     /// In the shape in which the providers' clients look for an error's message.
@@ -278,6 +287,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ERROR_CODE, HeaderValue::from_static(self.code));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

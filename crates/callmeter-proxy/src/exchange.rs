@@ -25,6 +25,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use crate::answer::{Answer, Metered, Refusal};
 use crate::attribution::Attribution;
 use crate::body::{BodyError, Held, OutBody, Passing, SharedReader, Taken, hold};
+use crate::budgets;
 use crate::client_io::ClientState;
 use crate::config::Upstream;
 use crate::engine::Engine;
@@ -122,7 +123,10 @@ pub(crate) async fn run(
     let upstreams = &target.route.upstreams;
     let is_chain = upstreams.len() > 1;
     let is_held = on_upgrade.is_none()
-        && (is_chain || may_ask || upstreams.iter().any(|upstream| upstream.model.is_some()));
+        && (is_chain
+            || may_ask
+            || budgets::name_models(&engine.recording)
+            || upstreams.iter().any(|upstream| upstream.model.is_some()));
     let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
 
     let before = started.elapsed();
@@ -153,6 +157,7 @@ pub(crate) async fn run(
             }
         }
     };
+    budgets::check(&engine.recording, &caller, &attribution, &facts)?;
     let asks = may_ask
         && is_plain
         && matches!(load, Load::Held(Some(_)))

@@ -40,6 +40,7 @@ mod admission;
 mod answer;
 mod attribution;
 mod body;
+mod budgets;
 mod client_io;
 mod config;
 mod connection;

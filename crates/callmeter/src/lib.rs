@@ -95,6 +95,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/guides/rust.md")]
 struct Guide;
 
+/// The examples of the guide on budgets.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/budgets.md")]
+struct BudgetGuide;
+
 /// The examples of the guide on observing.
 #[cfg(all(doctest, feature = "wire"))]
 #[doc = include_str!("../../../docs/guides/observing.md")]
@@ -195,7 +200,7 @@ pub fn call(
 /// The budget that is spent; a hard one before others.
 pub fn check_budget(caller: &str, model: &str) -> Result<(), BudgetExceeded> {
     match global::recorder() {
-        Some(recorder) => recorder.check_budget(caller, model),
+        Some(recorder) => recorder.check_budget(&BudgetScope::of(caller, model)),
         None => Ok(()),
     }
 }

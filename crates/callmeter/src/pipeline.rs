@@ -16,7 +16,7 @@ use callmeter_core::{
 use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
-use crate::budget::{BudgetExceeded, BudgetWatch, Budgets};
+use crate::budget::{BudgetWatch, Budgets};
 use crate::control::{Control, Parking};
 use crate::crew::{Hand, Post};
 use crate::figures;
@@ -316,31 +316,6 @@ impl Callmeter {
             .process
             .is_current()
             .then(|| Arc::clone(&running.control))
-    }
-
-    /// Whether every budget that covers a call of `caller` to `model` has something left, as of its last look-up: at
-    /// most about twelve seconds ago, and longer while the store is away. Reads memory alone and never waits.
-    ///
-    /// ```
-    /// # let home = tempfile::tempdir()?;
-    /// let callmeter = callmeter::builder().home(home.path()).open()?;
-    /// match callmeter.check_budget("sales_copy", "gpt-5-mini") {
-    ///     Ok(()) => { /* make the call */ }
-    ///     Err(spent) if spent.is_hard => eprintln!("{spent}"),
-    ///     Err(spent) => { /* make it, and let somebody know */ }
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The budget that is spent; a hard one before others.
-    pub fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
-        self.recorder.check_budget(caller, model)
-    }
-
-    /// The budgets as they stand, for whoever asks often or for other teams and projects: a proxy.
-    pub fn budgets(&self) -> Budgets {
-        self.recorder.plan.budgets.clone()
     }
 
     pub(crate) fn park_threads(&self, limit: Duration) -> bool {

@@ -130,15 +130,15 @@ impl Recorder {
         }
     }
 
-    /// Whether the budgets that cover a call have something left.
-    pub(crate) fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
-        let entry = self.registry.get(caller);
+    /// Whether the budgets that cover a call have something left; team and project are those of the registry and the
+    /// settings where the call names none.
+    pub(crate) fn check_budget(&self, call: &BudgetScope<'_>) -> Result<(), BudgetExceeded> {
+        let entry = self.registry.get(call.caller);
         let team = entry.and_then(|entry| entry.team.as_deref());
         self.plan.budgets.check(&BudgetScope {
-            caller,
-            model,
-            team: team.or(self.scope.team.as_deref()),
-            project: self.scope.project.as_deref(),
+            team: call.team.or(team).or(self.scope.team.as_deref()),
+            project: call.project.or(self.scope.project.as_deref()),
+            ..*call
         })
     }
 

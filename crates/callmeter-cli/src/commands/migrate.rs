@@ -66,12 +66,10 @@ fn migrate(context: &Context, schema: &mut PostgresSchema) -> anyhow::Result<Exi
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = format!("store     {}\n", context.url);
-    text.push_str(if done.is_made {
-        "schema    made\n"
-    } else if done.upgraded_from.is_some() {
-        "schema    brought up to this version\n"
-    } else {
-        "schema    as it should be\n"
+    text.push_str(&match (done.is_made, done.upgraded_from) {
+        (true, _) => "schema    made\n".to_owned(),
+        (false, Some(format)) => format!("schema    brought up from format {format}\n"),
+        (false, None) => "schema    as it should be\n".to_owned(),
     });
     text.push_str(&format!(
         "months    {} made, {} dropped, {} rows moved into theirs\n",
@@ -119,7 +117,10 @@ fn status(context: &Context, status: &SchemaStatus) -> anyhow::Result<ExitCode> 
                 status.months_ahead,
                 print::count(status.rows_in_default),
             ));
-            if status.months_ahead < FEW_MONTHS || status.rows_in_default > 0 {
+            if status.months_ahead < FEW_MONTHS
+                || status.rows_in_default > 0
+                || format < status.known
+            {
                 text.push_str("next      callmeter migrate\n");
             }
         }

@@ -122,6 +122,19 @@ fn migrate_makes_a_schema_once_and_says_how_it_stands() {
         status.contains("format 2") && status.contains("23 ahead"),
         "{status}"
     );
+    database.psql(
+        "DROP TABLE callmeter.reprices, callmeter.reprice_sums, callmeter.reprice_runs;
+         DROP INDEX callmeter.calls_reported; UPDATE callmeter.about SET format = 1",
+    );
+    let old = run(&["reprice"]);
+    assert!(
+        old.contains("hint: run `callmeter migrate` against it"),
+        "{old}"
+    );
+    assert!(run(&["migrate", "status"]).contains("next      callmeter migrate"));
+    assert!(run(&["migrate"]).contains("brought up from format 1"));
+    assert!(run(&["migrate"]).contains("as it should be"));
+    assert!(run(&["reprice"]).contains("no calls match"));
     assert!(run(&["status"]).contains("calls     0"));
     assert!(run(&["doctor"]).contains("partitions for 23 months"));
     database.psql(

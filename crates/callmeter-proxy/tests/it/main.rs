@@ -6,6 +6,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod budgets;
 mod cancelling;
 mod environment;
 mod failures;

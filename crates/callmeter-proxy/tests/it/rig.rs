@@ -59,9 +59,19 @@ impl Rig {
         mount: impl FnOnce(Proxy) -> Proxy,
     ) -> Self {
         let home = tempfile::tempdir().unwrap();
+        Self::in_home(home, callmeter::builder(), configure, mount).await
+    }
+
+    /// A proxy whose recorder is as `builder` says, in a home of the test's.
+    pub(crate) async fn in_home(
+        home: tempfile::TempDir,
+        builder: callmeter::Builder,
+        configure: impl FnOnce(&mut ProxyConfig),
+        mount: impl FnOnce(Proxy) -> Proxy,
+    ) -> Self {
         let sink = MemorySink::default();
         let shared = sink.clone();
-        let recorder = callmeter::builder()
+        let recorder = builder
             .home(home.path())
             .sink("memory", move || Ok(Box::new(shared.clone())))
             .open()

@@ -101,10 +101,8 @@ pub(super) fn write_cost(
     ] = row;
     let money = [pico, computed, reason, source, price, found, rev];
     statement.raw_bind_parameter(1, row[call::GIVEN])?;
-    let mut at = 2;
-    for number in money {
+    for (at, number) in (2..).zip(money) {
         statement.raw_bind_parameter(at, number)?;
-        at += 1;
     }
     statement.raw_bind_parameter(9, ext.as_slice())?;
     statement.raw_bind_parameter(10, hi)?;

@@ -96,7 +96,7 @@ pub(crate) fn sums(totals: &Totals) -> Sums {
 fn book_of(book: SuiteBook) -> Option<Arc<Book>> {
     let own = |rates: &str, huge: &str| {
         let text = format!(
-            "name = \"suite\"\nversion = \"1\"\n\
+            "name = \"suite\"\nversion = \"1\"\nextends = \"none\"\n\
              [[models]]\nprovider = \"openai\"\nmodel = \"gpt-5-mini\"\nperiods = [{{ rates = {{ input = \"{huge}\", output = \"{huge}\" }} }}]\n\
              [[models]]\nprovider = \"anthropic\"\nmodel = \"no-such-model\"\nperiods = [{{ rates = {{ {rates} }} }}]\n\
              [[models]]\nprovider = \"nobody\"\nmodel = \"gpt-5-mini\"\nperiods = [{{ rates = {{ {rates} }} }}]\n"

@@ -73,7 +73,7 @@ fn a_store_of_a_newer_version_is_refused_with_both_versions() {
                 error,
                 StoreError::NewerFormat {
                     format: 9,
-                    known: 1,
+                    known: 2,
                     ..
                 }
             ),
@@ -89,7 +89,7 @@ fn a_store_that_a_newer_version_upgrades_meanwhile_takes_no_more_rows() {
     let mut store = place.store();
     place
         .raw()
-        .execute_batch("UPDATE about SET format = 2, min_writer = 2")
+        .execute_batch("UPDATE about SET format = 3, min_writer = 3")
         .unwrap();
     let error = store.write(&[call(1, 1)]).unwrap_err();
     assert_eq!(error.kind(), SinkErrorKind::Fatal);

@@ -141,6 +141,10 @@ fn a_store_made_by_the_first_version_reads_the_same() {
             include_str!("../golden/store-v1.sql")
         ))
         .unwrap();
+    assert_eq!(
+        schema_of(&place.raw()),
+        include_str!("../golden/schema-v1.sql")
+    );
     check_golden(&place, 1, include_str!("../golden/store-v1.jsonl"));
     // It is written on, and has then all that a new one has.
     assert_eq!(

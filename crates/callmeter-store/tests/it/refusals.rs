@@ -302,12 +302,12 @@ fn a_store_that_a_newer_version_upgrades_meanwhile_takes_no_more_rows() {
     let mut store = open(&database.url()).unwrap();
     // A newer schema that older builds may still write has columns they do not know.
     database.psql(
-        "UPDATE callmeter.about SET format = 2;
+        "UPDATE callmeter.about SET format = 3;
          ALTER TABLE callmeter.calls ADD COLUMN mood text DEFAULT 'fine'",
     );
     assert_eq!(store.write(&batch()).unwrap().inserted, 1);
     assert_eq!(database.psql("SELECT mood FROM callmeter.calls"), "fine");
-    database.psql("UPDATE callmeter.about SET min_writer = 2");
+    database.psql("UPDATE callmeter.about SET min_writer = 3");
     let error = store.write(&[call(2, 2)]).unwrap_err();
     assert_says(
         &error,

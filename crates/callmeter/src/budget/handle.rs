@@ -9,6 +9,7 @@ use callmeter_core::{Clock, SystemClock, Timestamp, UsdTotal};
 
 use super::file::{self, Entries};
 use crate::home::Home;
+use crate::pipeline::Callmeter;
 use crate::settings::BudgetSettings;
 
 /// Whose call is asked for.
@@ -22,6 +23,18 @@ pub struct BudgetScope<'a> {
     pub team: Option<&'a str>,
     /// The project.
     pub project: Option<&'a str>,
+}
+
+impl<'a> BudgetScope<'a> {
+    /// A call of `caller` to `model`.
+    pub const fn of(caller: &'a str, model: &'a str) -> Self {
+        Self {
+            caller,
+            model,
+            team: None,
+            project: None,
+        }
+    }
 }
 
 /// The budgets of a recorder, as they stood when they were last looked up: up to ten seconds ago, and longer while the
@@ -64,6 +77,12 @@ impl Budgets {
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.0.budgets.is_empty()
+    }
+
+    /// Whether a hard one is of a model.
+    pub fn refuses_models(&self) -> bool {
+        let mut budgets = self.0.budgets.values();
+        budgets.any(|budget| budget.is_hard && budget.model.is_some())
     }
 
     /// Whether every budget that covers a call has something left.
@@ -139,6 +158,40 @@ impl Budgets {
             *entries = Arc::new(read);
             *was_seen = seen;
         }
+    }
+}
+
+impl Callmeter {
+    /// Whether every budget that covers a call of `caller` to `model` has something left, as of its last look-up: at
+    /// most about twelve seconds ago, and longer while the store is away. Reads memory alone and never waits.
+    ///
+    /// ```
+    /// # let home = tempfile::tempdir()?;
+    /// let callmeter = callmeter::builder().home(home.path()).open()?;
+    /// match callmeter.check_budget("sales_copy", "gpt-5-mini") {
+    ///     Ok(()) => { /* make the call */ }
+    ///     Err(spent) if spent.is_hard => eprintln!("{spent}"),
+    ///     Err(spent) => { /* make it, and let somebody know */ }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The budget that is spent; a hard one before others.
+    pub fn check_budget(&self, caller: &str, model: &str) -> Result<(), BudgetExceeded> {
+        self.recorder.check_budget(&BudgetScope::of(caller, model))
+    }
+
+    /// Why a call must not be made: a hard budget that covers it is spent. For whoever answers for others, such as a
+    /// proxy; team and project are those of the registry and the settings where `call` names none.
+    pub fn budget_refusal(&self, call: &BudgetScope<'_>) -> Option<BudgetExceeded> {
+        let exceeded = self.recorder.check_budget(call).err();
+        exceeded.filter(|exceeded| exceeded.is_hard)
+    }
+
+    /// The budgets as they stand, for whoever asks often or for other teams and projects: a proxy.
+    pub fn budgets(&self) -> Budgets {
+        self.recorder.plan.budgets.clone()
     }
 }
 

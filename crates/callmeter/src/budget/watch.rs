@@ -129,7 +129,7 @@ impl BudgetWatch {
             entries.insert(standing.name, entry);
         }
         if let Err(error) = file::write(&path, &entries, self.home.rights()) {
-            tracing::debug!(target: "callmeter", %error, "the standing of budgets cannot be written to the home");
+            log_line!(debug: %error, "the standing of budgets cannot be written to the home");
         }
         self.entries = Some(entries);
     }
@@ -140,7 +140,8 @@ fn tell(standing: &BudgetStanding, threshold: u32) {
     let forecast = standing.forecast.map_or_else(String::new, |forecast| {
         format!(", on the way to {} by its end", forecast.to_short())
     });
-    log_line!(warn: budget = standing.name.as_str(),
+    log_line!(
+        warn: budget = standing.name.as_str(),
         threshold,
         "a budget has reached {threshold} %: {} of {limit} spent in the {} from {}{forecast}",
         standing.spent.to_short(),

@@ -36,7 +36,7 @@ impl Default for Copying {
 
 impl Copying {
     /// Copies batches of so many rows on, whatever is cheaper.
-    pub(super) fn from_rows(&mut self, fewest_rows: usize) {
+    pub(super) fn set_fewest_rows(&mut self, fewest_rows: usize) {
         self.fewest_rows = fewest_rows;
     }
 

@@ -105,7 +105,7 @@ impl PostgresStore {
     #[doc(hidden)]
     #[must_use]
     pub fn copying_from(mut self, rows: usize) -> Self {
-        self.copying.from_rows(rows);
+        self.copying.set_fewest_rows(rows);
         self
     }
 

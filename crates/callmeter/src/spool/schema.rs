@@ -115,7 +115,7 @@ fn versions(db: &Connection) -> Result<(u32, u32, u32), SpoolError> {
         [],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     );
-    Ok(read.optional()?.ok_or_else(lost)?)
+    read.optional()?.ok_or_else(lost)
 }
 
 fn connect(path: &Path) -> Result<Connection, SpoolError> {

@@ -74,7 +74,8 @@ def main():
     report = TARGET / "report.xml"
     report.unlink(missing_ok=True)
     command = [tested, "-m", "pytest", "-q", f"--junitxml={report}", *sys.argv[1:]]
-    environment = {**os.environ, "PATH": f"{tested.parent}{os.pathsep}{os.environ['PATH']}"}
+    programs = [str(tested.parent), str(python.parent), os.environ["PATH"]]
+    environment = {**os.environ, "PATH": os.pathsep.join(programs)}
     code = subprocess.run([str(part) for part in command], cwd=PACKAGE, env=environment).returncode
     if report.exists():
         passed, failed, ignored = count(report)

@@ -73,8 +73,10 @@ pub(crate) fn price(record: &CallRecord) -> Priced {
     *cost = Cost::default();
     (cost.cost, cost.computed_cost) = (amount, amount);
     cost.cost_source = Some(CostSource::Book);
-    // A row that was imported keeps the figure that reports have shown, whatever its table said then.
-    if record.layer == Layer::Import && record.reported_cost.is_some() {
+    // A row that was imported keeps the figure that reports have shown, whatever its table said then; a host that
+    // works its costs out by a table of its own, as it could in that module, has the last word on its own calls.
+    let is_the_host_s = matches!(record.layer, Layer::Import | Layer::Guard);
+    if is_the_host_s && record.reported_cost.is_some() {
         cost.cost = record.reported_cost;
         priced.is_unknown_to_legacy = false;
     }

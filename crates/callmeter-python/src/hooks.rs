@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PySet;
 
-use crate::state::CallState;
 use crate::text::answered;
 
 static IS_PATCHED: AtomicBool = AtomicBool::new(false);
@@ -63,9 +62,9 @@ pub(crate) fn is_costed() -> bool {
 
 /// Lets the host's registry see a caller that it has not seen yet.
 #[inline]
-pub(crate) fn consult_registry(state: &Bound<'_, CallState>) {
+pub(crate) fn consult_registry(caller: &Bound<'_, PyAny>) {
     if HAS_REGISTRY.load(Ordering::Relaxed) {
-        consult(&CallState::caller_of(state));
+        consult(caller);
     }
 }
 

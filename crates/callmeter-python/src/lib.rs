@@ -7,6 +7,8 @@
 //! Nothing here raises into the host and nothing panics (promise CM-1): what Python says in answer to a question
 //! of ours is swallowed, an interrupt excepted.
 
+#[cfg(feature = "baseline")]
+mod baseline;
 mod capture;
 mod classify;
 mod hooks;
@@ -24,6 +26,9 @@ use pyo3::prelude::*;
 /// The compiled half of the package `callmeter`.
 #[pymodule]
 mod _native {
+    #[cfg(feature = "baseline")]
+    #[pymodule_export]
+    use crate::baseline::BareCall;
     #[pymodule_export]
     use crate::capture::{captured, start_capture};
     #[pymodule_export]
@@ -38,7 +43,7 @@ mod _native {
     #[pymodule_export]
     use crate::site::Site;
     #[pymodule_export]
-    use crate::state::{CallState, Ready, log_ai_call, record};
+    use crate::state::{CallState, log_ai_call, record};
     #[pymodule_export]
     use crate::store::{query, run_command};
     #[pymodule_export]

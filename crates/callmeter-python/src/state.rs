@@ -113,13 +113,37 @@ pub(crate) fn record(state: &Bound<'_, CallState>) -> bool {
     if !gate::is_ready_or_made_so(py) || !switch::is_on(py) {
         return false;
     }
-    let ago = state.borrow().duration.known_us(py).unwrap_or(0);
-    let Some(call) = CallState::open(state, None, Duration::from_micros(ago)) else {
+    let (names, told, ago) = {
+        let state = state.borrow();
+        let ago = state.duration.known_us(py).unwrap_or(0);
+        (state.names(py), Told::of(py, &state), ago)
+    };
+    let Some(call) = open(py, &names, None, Duration::from_micros(ago)) else {
         return false;
     };
     let mut guard = call.into_guard();
-    Told::of(state).tell(py, &mut guard);
+    told.tell(py, &mut guard);
     guard.finish_lasting(ago).is_some()
+}
+
+/// Caller, provider and model.
+type Names = (Py<PyAny>, Py<PyAny>, Py<PyAny>);
+
+/// Takes a slot for a call that began `ago`; `None` while nothing is recorded.
+#[inline]
+fn open(
+    py: Python<'_>,
+    (caller, provider, model): &Names,
+    site: Option<&'static CallSite>,
+    ago: Duration,
+) -> Option<OpenedCall> {
+    with_name(caller.bind(py), |caller| {
+        with_name(provider.bind(py), |provider| {
+            with_name(model.bind(py), |model| {
+                binding::open(caller, provider, model, site, ago)
+            })
+        })
+    })
 }
 
 impl CallState {
@@ -157,49 +181,24 @@ impl CallState {
         }
     }
 
-    /// Takes a slot for the call; `None` while nothing is recorded.
-    #[inline]
-    fn open(
-        slf: &Bound<'_, Self>,
-        site: Option<&'static CallSite>,
-        ago: Duration,
-    ) -> Option<OpenedCall> {
-        let py = slf.py();
-        let (caller, provider, model) = {
-            let state = slf.borrow();
-            let names = (&state.caller, &state.provider, &state.model);
-            (
-                names.0.clone_ref(py),
-                names.1.clone_ref(py),
-                names.2.clone_ref(py),
-            )
-        };
-        with_name(caller.bind(py), |caller| {
-            with_name(provider.bind(py), |provider| {
-                with_name(model.bind(py), |model| {
-                    binding::open(caller, provider, model, site, ago)
-                })
-            })
-        })
-    }
-
     /// Begins the call. `benches/` watches it.
     fn enter(slf: &Bound<'_, Self>) {
         let py = slf.py();
-        {
+        let (names, site) = {
             let mut state = slf.borrow_mut();
             state.depth = state.depth.saturating_add(1);
             if state.depth > 1 {
                 return;
             }
-        }
+            (state.names(py), state.site)
+        };
         let is_by_compat = hooks::is_patched();
-        hooks::consult_registry(slf);
+        hooks::consult_registry(names.0.bind(py));
         let is_on =
             !is_by_compat && switch::is_on(py) && gate::is_ready_or_made_so(py) && binding::is_on();
         let call = if is_on {
-            let site = slf.borrow().site.or_else(|| site::of_caller(py));
-            Self::open(slf, site, Duration::ZERO)
+            let site = site.or_else(|| site::of_caller(py));
+            open(py, &names, site, Duration::ZERO)
         } else {
             None
         };
@@ -215,38 +214,42 @@ impl CallState {
     /// Ends the call. `benches/` watches it.
     fn leave(slf: &Bound<'_, Self>, kind: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) {
         let py = slf.py();
+        let failure = if kind.is_none() {
+            None
+        } else {
+            let kind = kind.cast::<PyType>().ok();
+            kind.map(|kind| classify(kind, exception))
+        };
+        if slf.borrow().depth <= 1 {
+            if let Some(failure) = &failure {
+                Self::note_failure(slf, failure);
+            }
+            if hooks::is_costed() {
+                hooks::call_compat(py, "_put_cost", (slf,));
+            }
+        }
         let call = {
             let mut state = slf.borrow_mut();
             state.depth = state.depth.saturating_sub(1);
             if state.depth > 0 {
                 return;
             }
-            state.in_flight.take()
+            state
+                .in_flight
+                .take()
+                .map(|call| (call, Told::of(py, &state)))
         };
-        let failure = kind
-            .cast::<PyType>()
-            .ok()
-            .map(|kind| classify(kind, exception));
-        if let Some(failure) = &failure {
-            Self::note_failure(slf, failure);
-        }
-        if hooks::is_costed() {
-            hooks::call_compat(py, "_put_cost", (slf,));
-        }
-        let lasted = match call {
-            Some(call) => {
-                gate::make_ready(py);
-                let mut guard = call.into_guard();
-                Told::of(slf).tell(py, &mut guard);
-                match failure {
-                    Some(failure) => {
-                        guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
-                    }
-                    None => guard.finish_timed(),
+        let lasted = call.and_then(|(call, told)| {
+            gate::make_ready(py);
+            let mut guard = call.into_guard();
+            told.tell(py, &mut guard);
+            match &failure {
+                Some(failure) => {
+                    guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
                 }
+                None => guard.finish_timed(),
             }
-            None => None,
-        };
+        });
         let mut state = slf.borrow_mut();
         state.duration = match (lasted, &state.duration) {
             (Some(us), _) => Lasted::Microseconds(us),
@@ -261,6 +264,15 @@ impl CallState {
         if is_by_compat {
             hooks::call_compat(py, "_finish", (slf,));
         }
+    }
+
+    /// Caller, provider and model, as they are now.
+    fn names(&self, py: Python<'_>) -> Names {
+        (
+            self.caller.clone_ref(py),
+            self.provider.clone_ref(py),
+            self.model.clone_ref(py),
+        )
     }
 
     /// The attributes as an exception leaves them.
@@ -355,7 +367,7 @@ impl CallState {
         format!("<CallState caller={caller:?} status={status:?}>")
     }
 
-    #[pyo3(signature = (input=None, output=None))]
+    #[pyo3(signature = (input=None, output=None), text_signature = "($self, input=0, output=0)")]
     fn set_tokens(
         slf: &Bound<'_, Self>,
         input: Option<&Bound<'_, PyAny>>,
@@ -382,13 +394,13 @@ impl CallState {
         }
     }
 
-    #[pyo3(signature = (hit=None))]
+    #[pyo3(signature = (hit=None), text_signature = "($self, hit=True)")]
     fn set_cache_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
         let hit = hit.is_none_or(is_true);
         slf.borrow_mut().cache_hit = Some(hit);
     }
 
-    #[pyo3(signature = (hit=None))]
+    #[pyo3(signature = (hit=None), text_signature = "($self, hit=True)")]
     fn set_rag_hit(slf: &Bound<'_, Self>, hit: Option<&Bound<'_, PyAny>>) {
         let hit = hit.is_none_or(is_true);
         slf.borrow_mut().rag_hit = Some(hit);
@@ -612,11 +624,6 @@ impl CallState {
 }
 
 impl CallState {
-    /// Who calls.
-    pub(crate) fn caller_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
-        slf.borrow().caller.bind(slf.py()).clone()
-    }
-
     /// The state's meta, made when it is first asked for.
     fn meta_of<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyDict> {
         let py = slf.py();
@@ -714,9 +721,7 @@ impl<'py> Figure<'py> {
 
 impl<'py> Told<'py> {
     #[inline]
-    fn of(slf: &Bound<'py, CallState>) -> Self {
-        let py = slf.py();
-        let state = slf.borrow();
+    fn of(py: Python<'py>, state: &CallState) -> Self {
         let given = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.bind(py).clone());
         Self {
             provider: state

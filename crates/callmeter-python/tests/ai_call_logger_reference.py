@@ -48,7 +48,7 @@ class _CallState:
         self.cache_hit = self.rag_hit = False
         self.meta = dict(meta or {})
 
-    def set_tokens(self, input=0, output=0):  # noqa: A002 - the contract's name
+    def set_tokens(self, input=0, output=0):
         self.input_tokens, self.output_tokens = _number(input), _number(output)
 
     def set_provider(self, p):

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import pytest
-
 import callmeter
 import callmeter.compat
+import pytest
 from callmeter import log_ai_call, logged_ai_call
 
 Calls = list[dict[str, Any]]
@@ -36,11 +35,25 @@ def ask(model: str = "gemini-2.5-pro", **state: object) -> callmeter.CallState:
 
 
 def test_the_module_has_every_name_that_tests_patch() -> None:
-    for name in (
-        "log_ai_call logged_ai_call _async_write _write_to_db _calc_cost _safe_meta_json _auto_extract_tokens _is_logging_enabled "
-        "_record_failure _record_success _is_killed _reset_kill_switch _failure_state _MAX_CONSECUTIVE_FAILURES _CallState "
-        "COST_TABLE logger"
-    ).split():
+    for name in [
+        "log_ai_call",
+        "logged_ai_call",
+        "_async_write",
+        "_write_to_db",
+        "_calc_cost",
+        "_safe_meta_json",
+        "_auto_extract_tokens",
+        "_is_logging_enabled",
+        "_record_failure",
+        "_record_success",
+        "_is_killed",
+        "_reset_kill_switch",
+        "_failure_state",
+        "_MAX_CONSECUTIVE_FAILURES",
+        "_CallState",
+        "COST_TABLE",
+        "logger",
+    ]:
         assert hasattr(callmeter.compat, name), name
     assert callmeter.compat._CallState is callmeter.CallState
     assert callmeter.compat.log_ai_call is callmeter.log_ai_call
@@ -137,13 +150,17 @@ def test_ten_failed_writes_make_log_lines_until_the_switch_is_reset(
         for _ in range(10):
             ask()
     assert callmeter.compat._is_killed()
-    errors = [message for record, message in zip(caplog.records, caplog.messages, strict=True) if record.levelname == "ERROR"]
+    errors = [
+        message for record, message in zip(caplog.records, caplog.messages, strict=True) if record.levelname == "ERROR"
+    ]
     assert len(errors) == 1
     assert errors[0].startswith("[AICallLogger] ")
     caplog.clear()
     ask()
     (line,) = caplog.messages
-    assert line.startswith("[AICall|killed] caller=c provider=p model=gemini-2.5-pro status=ok tokens=1000000/100000 duration=")
+    assert line.startswith(
+        "[AICall|killed] caller=c provider=p model=gemini-2.5-pro status=ok tokens=1000000/100000 duration="
+    )
     assert line.endswith("ms")
     assert len(callmeter_calls) == 0
     callmeter.compat._reset_kill_switch()

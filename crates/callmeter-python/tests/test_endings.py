@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 
 import pytest
-
 from callmeter import log_ai_call
 
 
@@ -79,7 +78,10 @@ class RateLimitError(ApiError):
     ("error", "expected"),
     [
         (ApiError(503), {"error_kind": "overloaded", "http_status": 503}),
-        (ApiError(401, "invalid_api_key"), {"error_kind": "auth", "http_status": 401, "error_detail": "invalid_api_key"}),
+        (
+            ApiError(401, "invalid_api_key"),
+            {"error_kind": "auth", "http_status": 401, "error_detail": "invalid_api_key"},
+        ),
         (RateLimitError(0), {"error_kind": "rate_limit"}),
         (RateLimitError(429, "a sentence is no code"), {"error_kind": "rate_limit", "http_status": 429}),
     ],

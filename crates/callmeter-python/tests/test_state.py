@@ -5,15 +5,26 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-import pytest
-
 import callmeter
+import pytest
 from callmeter import CallState, log_ai_call
 
-ATTRIBUTES = (
-    "caller provider model request_id input_tokens output_tokens duration_ms status fallback_to cost_usd cache_hit rag_hit "
-    "error meta"
-).split()
+ATTRIBUTES = [
+    "caller",
+    "provider",
+    "model",
+    "request_id",
+    "input_tokens",
+    "output_tokens",
+    "duration_ms",
+    "status",
+    "fallback_to",
+    "cost_usd",
+    "cache_hit",
+    "rag_hit",
+    "error",
+    "meta",
+]
 
 
 def test_a_new_state_has_the_attributes_of_the_replaced_module() -> None:
@@ -100,7 +111,17 @@ class Hostile:
 
 @pytest.mark.parametrize(
     "method",
-    "set_tokens set_provider set_model set_cache_hit set_rag_hit fallback_to_caller set_error set_status set_prompt_hash".split(),
+    [
+        "set_tokens",
+        "set_provider",
+        "set_model",
+        "set_cache_hit",
+        "set_rag_hit",
+        "fallback_to_caller",
+        "set_error",
+        "set_status",
+        "set_prompt_hash",
+    ],
 )
 def test_no_setter_raises_whatever_it_is_given(method: str) -> None:
     state = CallState("c", "p", "m")
@@ -146,9 +167,7 @@ def test_attributes_that_are_assigned_count(callmeter_calls: list[dict[str, obje
         ("meta", {f"key {n}": "x" * 10_000 for n in range(1000)}), ("meta", "no mapping"),
     ],
 )  # fmt: skip
-def test_no_row_is_lost_to_a_bad_value(
-    callmeter_calls: list[dict[str, object]], field: str, value: object
-) -> None:
+def test_no_row_is_lost_to_a_bad_value(callmeter_calls: list[dict[str, object]], field: str, value: object) -> None:
     with log_ai_call("c", "p", "m", request_id="the one") as state:
         setattr(state, field, value)
     assert len(callmeter_calls) == 1

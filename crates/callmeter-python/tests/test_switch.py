@@ -6,9 +6,8 @@ import os
 from typing import Any
 from unittest import mock
 
-import pytest
-
 import callmeter
+import pytest
 from callmeter import log_ai_call
 
 Calls = list[dict[str, Any]]
@@ -74,9 +73,7 @@ def test_set_enabled_is_the_host_s_own_switch(callmeter_calls: Calls) -> None:
     assert len(callmeter_calls) == 1
 
 
-def test_a_call_that_is_open_finishes_as_it_was_opened(
-    callmeter_calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_is_open_finishes_as_it_was_opened(callmeter_calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     with log_ai_call("opened on", "p", "m"):
         monkeypatch.setenv("CALLMETER_ENABLED", "0")
     with log_ai_call("opened off", "p", "m"):

@@ -73,10 +73,12 @@ pub(crate) fn ask_sqlite(
         with_kinds(SQLITE),
         bare(sql)
     ))?;
-    let names: Vec<String> = statement
-        .column_names()
-        .map(|name| serde_json::Value::from(name).to_string())
-        .collect();
+    let names = (0..statement.column_count())
+        .map(|at| {
+            let name = statement.column_name(at)?;
+            Ok(serde_json::Value::from(name).to_string())
+        })
+        .collect::<Result<Vec<_>, rusqlite::Error>>()?;
     let mut rows = statement.query([])?;
     let mut answer = Vec::new();
     while let Some(row) = rows.next()? {

@@ -15,7 +15,7 @@ def main() -> int:
     # The command is compiled code, which Python's own handlers do not reach.
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    return _native.run_command(sys.argv, [sys.executable, "-m", "callmeter"])
+    return _native.run_command(["callmeter", *sys.argv[1:]], [sys.executable, "-m", "callmeter"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from callmeter import _native, _place
 
@@ -70,8 +70,7 @@ def decorated(function: _Function, open_state: _Open, read: _Read) -> _Function:
         made = _generator_function(function, open_state, read)
     else:
         made = _function(function, open_state, read)
-    wrapped: _Function = functools.wraps(function)(made)
-    return wrapped
+    return cast("_Function", functools.wraps(function)(made))
 
 
 def _function(function: Callable[..., Any], open_state: _Open, read: _Read) -> Callable[..., Any]:
@@ -150,7 +149,7 @@ def _passed_on(state: _State, stream: Generator[Any, Any, Any], read: _Read) -> 
             except GeneratorExit:
                 stream.close()
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - it goes on into the stream
                 advance, told = stream.throw, error
             else:
                 advance = stream.send
@@ -190,7 +189,7 @@ def _async_generator_function(
                 except GeneratorExit:
                     await stream.aclose()
                     raise
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - it goes on into the stream
                     advance, told = stream.athrow, error
                 else:
                     advance = stream.asend

@@ -4,7 +4,38 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, final
 
+from typing_extensions import Self, disjoint_base
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+__all__ = [
+    "CallState",
+    "Site",
+    "__version__",
+    "captured",
+    "close",
+    "close_log",
+    "flush",
+    "hold_back",
+    "is_enabled",
+    "is_on_by_env",
+    "is_started",
+    "log_ai_call",
+    "next_log_line",
+    "open_log",
+    "park",
+    "query",
+    "record",
+    "resume",
+    "run_command",
+    "set_enabled",
+    "set_hooks",
+    "set_registry",
+    "settings",
+    "start",
+    "start_capture",
+    "stats",
+]
 
 _Flag = tuple[str, str, str, bool]
 
@@ -25,7 +56,7 @@ def log_ai_call(
 
     ``meta`` is copied. Nothing here waits for a disk or a network, and nothing raises.
     """
-
+@disjoint_base
 class CallState:
     """What is known of one call. Attributes may be read and assigned; methods bound and check what they are given."""
 
@@ -58,8 +89,8 @@ class CallState:
     meta: dict[str, Any]
     """Keys of the host's own."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         caller: str,
         provider: str,
         model: str,
@@ -67,12 +98,12 @@ class CallState:
         meta: Mapping[str, Any] | None = None,
         *,
         site: Site | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def call_id(self) -> str | None:
         """The id of the row, while the call is open and recorded."""
 
-    def __enter__(self) -> CallState: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -80,7 +111,7 @@ class CallState:
         _traceback: TracebackType | None,
         /,
     ) -> bool: ...
-    def __aenter__(self) -> Awaitable[CallState]: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
     def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -89,7 +120,7 @@ class CallState:
         /,
     ) -> Awaitable[bool | None]: ...
     def __call__(self, function: _Function, /) -> _Function: ...
-    def set_tokens(self, input: int | None = 0, output: int | None = 0) -> None:
+    def set_tokens(self, input: int | None = 0, output: int | None = 0) -> None:  # noqa: A002 - the contract's name
         """The tokens of the call. ``None``, and what is no number, is 0 here and unknown in the row."""
 
     def set_provider(self, p: str | None) -> None:
@@ -135,15 +166,13 @@ class CallState:
 class Site:
     """Where a function is defined."""
 
-    def __init__(self, file: str, line: int) -> None: ...
+    def __new__(cls, file: str, line: int) -> Self: ...
 
 def record(state: CallState) -> bool:
     """Records a state that was filled by hand as a call that ends now, ``duration_ms`` after it began."""
 
 def start(flags: list[_Flag], config: str | None = None) -> str: ...
-def settings(
-    flags: list[_Flag], config: str | None = None
-) -> tuple[list[tuple[str, str, str]], list[str]]: ...
+def settings(flags: list[_Flag], config: str | None = None) -> tuple[list[tuple[str, str, str]], list[str]]: ...
 def start_capture(flags: list[_Flag], config: str | None, home: str) -> None: ...
 def captured() -> list[str]: ...
 def is_started() -> bool: ...

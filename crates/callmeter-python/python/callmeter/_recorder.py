@@ -32,8 +32,8 @@ def init(*, config: str | os.PathLike[str] | None = None, **settings: object) ->
     """Starts recording now, instead of at the first call, with settings given in code.
 
     ``config`` names a ``callmeter.toml``. Further settings are named as in it, with ``__`` in place of a dot:
-    ``init(store__url="postgres://metrics@db/shop", service="shop")``; they win over file and environment. Names of the
-    section ``store`` may be written ``store_url``.
+    ``init(store__url="postgres://metrics@db/shop", scope__service="shop")``; they win over file and environment.
+    ``store_url`` stands for ``store__url``.
 
     Raises:
         SettingsError: when a setting cannot be used; recording has then not started.

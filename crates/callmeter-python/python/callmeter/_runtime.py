@@ -80,7 +80,7 @@ def make_ready() -> None:
                 _start_pump()
             elif not _is_beginning:
                 begin()
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the host's call goes on
         _native.hold_back()
         say(logging.ERROR, "recording could not be started; calls of this process are not recorded")
         logging.getLogger("callmeter").debug("why recording could not be started", exc_info=True)

@@ -134,7 +134,8 @@ def _record_failure() -> None:
         _failure_state["killed"] = True
         _look_for_patches()
         logger.error(
-            "[AICallLogger] %d writes failed in a row; calls become log lines until one succeeds", _failure_state["count"]
+            "[AICallLogger] %d writes failed in a row; calls become log lines until one succeeds",
+            _failure_state["count"],
         )
 
 

@@ -120,7 +120,7 @@ fn a_question_in_sql_is_answered_row_by_row_and_writes_nothing() {
     let place = Place::new();
     let calls: Vec<_> = (1..21).map(|n| call(n, 1)).collect();
     write(&mut place.store(), &calls);
-    let mut reader = place.reader();
+    let reader = place.reader();
     let asked = reader
         .query("SELECT caller, count(*) AS n FROM recorded_calls GROUP BY 1 ORDER BY 1;")
         .unwrap();

@@ -360,6 +360,17 @@ fn serve_passes_calls_on_by_its_routes_tells_figures_and_ends_with_everything_st
 }
 
 #[test]
+fn serve_ships_what_other_processes_of_the_home_left() {
+    let place = Place::new();
+    crate::ship::spool(&place, 5);
+    let serve = Serve::start(&place, "");
+    while crate::ship::stored(&place) < 5 {
+        std::thread::yield_now();
+    }
+    assert_eq!(serve.stop().0, Some(0));
+}
+
+#[test]
 fn serve_listens_on_this_machine_only() {
     let place = Place::new();
     for listen in ["0.0.0.0:0", "[::]:0"] {
@@ -401,7 +412,7 @@ fn a_run_in_front_of_serve_leaves_the_row_to_it() {
     chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({}));
     let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
     assert!(
-        said.contains("OPENAI_BASE_URL leads to a callmeter"),
+        said.contains("OPENAI_BASE_URL: leads to a callmeter"),
         "{said}"
     );
     assert_eq!(serve.stop().0, Some(0));

@@ -89,7 +89,7 @@ impl Summary {
                 print::calls(total.calls),
                 self.command
             ),
-            total.cost.to_short(),
+            money(total),
             format!(
                 "{} tokens in, {} out",
                 print::short_count(total.input_tokens),
@@ -110,7 +110,7 @@ impl Summary {
                 print::count(total.with_status(&Status::Cancelled))
             ));
         }
-        if total.unpriced > 0 {
+        if total.unpriced > 0 && total.unpriced < total.calls {
             parts.push(format!("{} unpriced", print::count(total.unpriced)));
         }
         parts.join(", ")
@@ -118,7 +118,7 @@ impl Summary {
 
     fn table(&self) -> String {
         let mut sums: Vec<(&Key, &Sums)> = self.seen.sums.iter().collect();
-        sums.sort_by(|(_, a), (_, b)| (b.cost, b.calls).cmp(&(a.cost, a.calls)));
+        sums.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.cost, sums.calls)));
         let rows = sums.iter().take(MODELS_SHOWN).map(|(key, sums)| {
             vec![
                 key.provider.clone(),
@@ -217,6 +217,15 @@ fn figures(sums: &Sums) -> Value {
     })
 }
 
+/// Metered cost in words: where nothing has a price there is none, not a zero (promise CM-7).
+fn money(sums: &Sums) -> String {
+    if sums.unpriced == sums.calls {
+        "unpriced".to_owned()
+    } else {
+        sums.cost.to_short()
+    }
+}
+
 fn tokens(sums: &Sums, count: u64) -> String {
     if sums.with_usage == 0 {
         "–".to_owned()
@@ -226,12 +235,10 @@ fn tokens(sums: &Sums, count: u64) -> String {
 }
 
 fn cost(sums: &Sums) -> String {
-    if sums.unpriced == sums.calls {
-        "unpriced".to_owned()
-    } else if sums.plan_value.as_pico() != 0 {
+    if sums.plan_value.as_pico() != 0 {
         "plan".to_owned()
     } else {
-        sums.cost.to_short()
+        money(sums)
     }
 }
 

@@ -91,7 +91,7 @@ impl Engine {
             return Err(Refusal::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host_not_allowed",
-                "this Host is not a name of the proxy; use 127.0.0.1 or localhost, or add the name to its settings",
+                "this Host is not a name of the proxy; address it as 127.0.0.1 or localhost",
             ));
         }
         if request
@@ -102,7 +102,7 @@ impl Engine {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "a page of another host may not ask by way of this proxy; add its name to the settings",
+                "a page of another host may not ask by way of this proxy; serve the page from localhost",
             ));
         }
         let path = request.uri().path();

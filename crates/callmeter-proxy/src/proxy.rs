@@ -170,6 +170,7 @@ async fn accept(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
+    let mut is_failing = false;
     loop {
         while connections.try_join_next().is_some() {}
         let is_full = connections.len() >= limit;
@@ -179,11 +180,18 @@ async fn accept(
             _ = connections.join_next(), if is_full => {}
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((stream, _)) => {
+                    is_failing = false;
                     connections.spawn(connection::serve(Arc::clone(engine), stream));
                 }
-                // Out of file descriptors, mostly: the next try must not spin.
                 Err(error) => {
-                    tracing::warn!(target: "callmeter", %error, "a connection was not accepted");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(
+                            target: "callmeter",
+                            %error,
+                            "connections are not accepted; if files are short, raise the limit of open files (ulimit -n)"
+                        );
+                    }
+                    // The next try must not spin.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },

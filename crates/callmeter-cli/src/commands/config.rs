@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callmeter::settings::{Resolved, Settings, SettingsErrors, Sources};
+use callmeter::settings::{Resolved, Settings, SettingsError, SettingsErrors, Sources};
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Failures};
@@ -16,10 +16,14 @@ pub(crate) fn resolve(global: &GlobalArgs) -> Result<Settings, Failures> {
     resolve_all(global).map(|resolved| resolved.settings)
 }
 
-/// The settings as far as they can be used, and what is wrong with the rest.
-pub(crate) fn resolve_what_can_be(global: &GlobalArgs) -> (Resolved, Option<Failures>) {
+/// The settings as far as they can be used, and what is wrong with the rest: whether a recorder needs it, too.
+pub(crate) fn resolve_what_can_be(global: &GlobalArgs) -> (Resolved, Option<(Failures, bool)>) {
     let (resolved, errors) = Settings::resolve_what_can_be(&sources(global));
-    (resolved, errors.map(|errors| failures(&errors)))
+    let told = errors.map(|errors| {
+        let concerns_recording = errors.iter().any(SettingsError::concerns_recording);
+        (failures(&errors), concerns_recording)
+    });
+    (resolved, told)
 }
 
 fn resolve_all(global: &GlobalArgs) -> Result<Resolved, Failures> {

@@ -76,10 +76,14 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let (resolved, failures) = config::resolve_what_can_be(global);
     match failures {
         None => findings.add("settings", Verdict::Fine, "can be used"),
-        Some(failures) => {
+        Some((failures, concerns_recording)) => {
             let shown = failure::shown(&failures.into());
             findings.add("settings", Verdict::Trouble, shown.trim_end().to_owned());
-            findings.hint("calls wait in the spool until every setting can be used");
+            findings.hint(if concerns_recording {
+                "calls wait in the spool until every setting can be used"
+            } else {
+                "processes record all the same: these settings are those of `callmeter run` and `serve`"
+            });
         }
     }
     look_at_compat(&resolved, &mut findings);

@@ -390,7 +390,12 @@ fn a_cloned_repository_s_file_stops_it_before_the_command_starts() {
         );
     }
     assert!(!place.work().join("started").exists());
-    // A host application records all the same: `status` of its home can be asked by whoever names the file.
+    // A host application records all the same.
+    let doctor = text(&place.run(&["doctor"]).stdout);
+    assert!(
+        doctor.contains("hint: processes record all the same"),
+        "{doctor}"
+    );
     let named = place.run(&["--config", "callmeter.toml", "config", "check"]);
     assert_eq!(named.status.code(), Some(0), "{named:?}");
 }

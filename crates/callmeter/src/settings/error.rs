@@ -40,7 +40,7 @@ impl SettingsError {
     }
 
     /// Whether a recorder needs the setting. Those of the proxy are nothing to it.
-    pub(crate) fn concerns_recording(&self) -> bool {
+    pub fn concerns_recording(&self) -> bool {
         !self.is_of_proxy
     }
 

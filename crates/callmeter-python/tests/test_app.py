@@ -16,16 +16,27 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-
 from conftest import PATIENCE_S, Host
 from postgres_server import Server, server
 
 APP = pathlib.Path(__file__).resolve().parent / "app"
 OLD_IMPORT = "from services.ai_call_logger import"
 TWO_LINES = "import sys, callmeter.compat\n\nsys.modules[__name__] = callmeter.compat\n"
-COLUMNS = (
-    "request_id caller provider model input_tokens output_tokens status fallback_to cost_usd cache_hit rag_hit error meta"
-).split()
+COLUMNS = [
+    "request_id",
+    "caller",
+    "provider",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "status",
+    "fallback_to",
+    "cost_usd",
+    "cache_hit",
+    "rag_hit",
+    "error",
+    "meta",
+]
 
 #: What is not as it was, by request and column: what the replaced module wrote, and what stands there now.
 DIFFERENCES: dict[tuple[str | None, str], tuple[object, object]] = {
@@ -60,7 +71,10 @@ class App:
         """``callmeter`` in place of the old module, everywhere; the old file goes."""
         (self.host.directory / "services/ai_call_logger.py").unlink()
         self._rewrite(OLD_IMPORT, "from callmeter import")
-        self._rewrite("from services import ai_call_logger, sales", "from callmeter import compat as ai_call_logger\nfrom services import sales")
+        self._rewrite(
+            "from services import ai_call_logger, sales",
+            "from callmeter import compat as ai_call_logger\nfrom services import sales",
+        )
         self._rewrite('LOGGER = "services.ai_call_logger"', 'LOGGER = "callmeter.compat"')
 
     def keep_two_lines(self) -> None:

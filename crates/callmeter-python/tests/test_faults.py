@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-
 from conftest import PATIENCE_S, Host
 from postgres_server import Server, server
 
@@ -82,7 +81,9 @@ def test_a_thread_for_each_call_without_bound(host: Host) -> None:
     assert len(host.rows()) == 2_001
 
 
-def test_a_database_that_is_down_loses_every_row_of_that_time(host: Host, postgres: Server, shop: sqlalchemy.Engine) -> None:
+def test_a_database_that_is_down_loses_every_row_of_that_time(
+    host: Host, postgres: Server, shop: sqlalchemy.Engine
+) -> None:
     program = """
         import sys
         from callmeter import log_ai_call
@@ -96,7 +97,10 @@ def test_a_database_that_is_down_loses_every_row_of_that_time(host: Host, postgr
     postgres.start()
     host.run(program, "again")
     host.command("ship", "--once")
-    found = ask(shop, "SELECT count(*), count(DISTINCT request_id), count(*) FILTER (WHERE request_id LIKE 'down-%') FROM ai_calls")
+    found = ask(
+        shop,
+        "SELECT count(*), count(DISTINCT request_id), count(*) FILTER (WHERE request_id LIKE 'down-%') FROM ai_calls",
+    )
     assert found == [(120, 120, 40)]
 
 
@@ -227,7 +231,9 @@ def test_error_and_meta_hold_prompts_and_api_keys(host: Host, compat: str) -> No
 
 
 def test_an_unsalted_hash_of_a_short_prompt_can_be_guessed(host: Host) -> None:
-    program = "from callmeter import log_ai_call\nwith log_ai_call('c', 'p', 'm') as ctx:\n    ctx.set_prompt_hash('yes')\n"
+    program = (
+        "from callmeter import log_ai_call\nwith log_ai_call('c', 'p', 'm') as ctx:\n    ctx.set_prompt_hash('yes')\n"
+    )
     guess = hashlib.sha256(b"yes").hexdigest()
     host.run(program)
     host.environment["CALLMETER_COMPAT"] = "ai_call_logger"

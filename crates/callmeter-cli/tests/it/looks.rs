@@ -155,3 +155,24 @@ fn exit_codes_are_those_of_the_reference() {
         assert_eq!(output.status.code(), Some(code), "{}", place.shown(&output));
     }
 }
+
+#[test]
+fn doctor_tells_which_habits_of_the_replaced_module_are_in_force_and_where_they_come_from() {
+    let place = Place::new();
+    assert!(!place.seen(&["doctor"]).contains("compat"));
+    place.write(
+        "callmeter.toml",
+        "compat = \"ai_call_logger\"\n[prices]\nbook = \"market\"\n",
+    );
+    let seen = place.seen(&["doctor"]);
+    for part in [
+        "stands in for ai_call_logger, from callmeter.toml:1",
+        "privacy.errors = scrubbed (default of compat)",
+        "privacy.prompt_hash = sha256-12 (default of compat)",
+        "prices.book = market (callmeter.toml:3)",
+        "log.style = ai_call_logger (default of compat)",
+        "short prompts can be guessed",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+}

@@ -95,6 +95,10 @@ const PREFIX_WORDS: &[&str] = &[
     "generate",
     "google",
     "host",
+    "hosts",
+    "providers",
+    "retries",
+    "attempts",
     "http",
     "https",
     "last",
@@ -153,9 +157,27 @@ pub(super) fn head(text: &str) -> Option<(&str, &str)> {
     }
     let rest = match rest {
         "" | ":" => "",
-        _ => rest.strip_prefix(": ")?,
+        _ => match rest.strip_prefix(": ") {
+            Some(message) => message,
+            None => printed(rest)?,
+        },
     };
     Some((name, rest))
+}
+
+/// The message of an exception as `repr` prints it: `ConnectError('…')`.
+fn printed(rest: &str) -> Option<&str> {
+    if rest == "()" {
+        return Some("");
+    }
+    let inner = rest.strip_prefix('(')?.strip_suffix(')')?;
+    let inner = inner.strip_suffix(',').unwrap_or(inner);
+    ['\'', '"'].into_iter().find_map(|quote| {
+        let inner = inner.strip_prefix(quote)?.strip_suffix(quote)?;
+        // Of several arguments nothing is known.
+        let joint = format!("{quote}, ");
+        (!inner.contains(&joint)).then_some(inner)
+    })
 }
 
 /// What stands around a message: another type, SQLAlchemy's brackets, a host's own words. Gives the part that

@@ -236,6 +236,8 @@ pub(in crate::scrub) static WORDS: &[&str] = &[
     "images",
     "vision",
     "completion",
+    "reranking",
+    "embeddings endpoint",
     "killed",
     "segmentation fault",
     "aborted",

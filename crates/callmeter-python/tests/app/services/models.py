@@ -17,7 +17,11 @@ class Hosts:
         """Host, model and answer of the first host that is up."""
         for host, model in self.ALL:
             if host not in self.down:
-                return host, model, {"response": prompt.upper(), "prompt_eval_count": len(prompt), "eval_count": 2 * len(prompt)}
+                return (
+                    host,
+                    model,
+                    {"response": prompt.upper(), "prompt_eval_count": len(prompt), "eval_count": 2 * len(prompt)},
+                )
         raise HostDown("[Errno 111] Connection refused")
 
 
@@ -27,7 +31,9 @@ class Gemini:
     def generate(self, prompt):
         """An answer with usage, or what goes wrong."""
         if prompt == "too much":
-            raise RuntimeError("429 RESOURCE_EXHAUSTED. {'error': {'code': 429, 'message': 'too much', 'status': 'RESOURCE_EXHAUSTED'}}")
+            raise RuntimeError(
+                "429 RESOURCE_EXHAUSTED. {'error': {'code': 429, 'message': 'too much', 'status': 'RESOURCE_EXHAUSTED'}}"
+            )
         if prompt == "garbage":
             raise ValueError("cannot read the reply to 'garbage'")
         return {"text": prompt[::-1], "usage": {"prompt_tokens": 1_000 + len(prompt), "completion_tokens": 500}}

@@ -23,4 +23,6 @@ REPORTS = {
 
 def run(session):
     """Every report's rows."""
-    return {name: [[str(value) for value in row] for row in session.execute(text(sql))] for name, sql in REPORTS.items()}
+    return {
+        name: [[str(value) for value in row] for row in session.execute(text(sql))] for name, sql in REPORTS.items()
+    }

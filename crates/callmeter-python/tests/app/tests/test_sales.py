@@ -5,7 +5,6 @@ import threading
 from unittest import mock
 
 import pytest
-
 from services import ai_call_logger, sales, support
 from services.models import HostDown, Hosts
 

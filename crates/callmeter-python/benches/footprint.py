@@ -43,7 +43,9 @@ def main() -> None:
         print(f"wheel           {wheel.stat().st_size / 1e6:.2f} MB")
     nothing = [seconds([sys.executable, "-c", "pass"]) for _ in range(20)]
     imported = [seconds([sys.executable, "-c", "import callmeter"]) for _ in range(20)]
-    print(f"import          {(statistics.median(imported) - statistics.median(nothing)) * 1e3:.1f} ms of processor time")
+    print(
+        f"import          {(statistics.median(imported) - statistics.median(nothing)) * 1e3:.1f} ms of processor time"
+    )
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "CALLMETER_HOME": home}
         began = time.perf_counter()
@@ -52,7 +54,9 @@ def main() -> None:
             [sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         first, last = (int(line) for line in done.stdout.split())
-        print(f"memory          {first} KiB after 50,000 calls, {last} KiB after 1,000,000 ({time.perf_counter() - began:.0f} s)")
+        print(
+            f"memory          {first} KiB after 50,000 calls, {last} KiB after 1,000,000 ({time.perf_counter() - began:.0f} s)"
+        )
 
 
 if __name__ == "__main__":

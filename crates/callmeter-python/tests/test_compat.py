@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+import pytest
+
 import callmeter
 import callmeter.compat
-import pytest
 from callmeter import log_ai_call, logged_ai_call
 
 Calls = list[dict[str, Any]]

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
+
 from callmeter import log_ai_call, logged_ai_call
 
 OLLAMA = {"prompt_eval_count": 5, "eval_count": 6}

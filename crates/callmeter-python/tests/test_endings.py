@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 
 import pytest
+
 from callmeter import log_ai_call
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+
 from conftest import PATIENCE_S, Host
 from postgres_server import Server, server
 

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
+
 from conftest import PATIENCE_S, Host, eventually
 
 PAGE = pathlib.Path(__file__).resolve().parents[3] / "docs/guides/frameworks.md"

@@ -9,9 +9,10 @@ import json
 import pathlib
 from typing import Any
 
+import pytest
+
 import ai_call_logger_reference as old
 import callmeter.compat
-import pytest
 
 CASES = json.loads((pathlib.Path(__file__).parent / "golden.json").read_text())
 ATTRIBUTES = [

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from typing import Any
 
-import callmeter
 import pytest
+
+import callmeter
 from callmeter import _native
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]

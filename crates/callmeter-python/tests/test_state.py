@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-import callmeter
 import pytest
+
+import callmeter
 from callmeter import CallState, log_ai_call
 
 ATTRIBUTES = [

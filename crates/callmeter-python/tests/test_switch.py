@@ -6,8 +6,9 @@ import os
 from typing import Any
 from unittest import mock
 
-import callmeter
 import pytest
+
+import callmeter
 from callmeter import log_ai_call
 
 Calls = list[dict[str, Any]]

@@ -17,5 +17,6 @@ mod questions;
 mod refusals;
 mod repricing;
 mod retention;
+mod rules;
 mod shelf;
 mod support;

@@ -14,18 +14,18 @@ use crate::commands::status;
 use crate::context::{Context, filter_of};
 use crate::print;
 
+/// Input and output tokens by provider and model.
+type Tokens = BTreeMap<(String, String), (u64, u64)>;
+
 /// Input and output tokens of every name, by provider and model: of all its calls, so that the largest bill shows.
-fn tokens_of(
-    store: &mut StoreReader,
-    filter: &Filter,
-) -> Result<BTreeMap<(String, String), (u64, u64)>, StoreError> {
+fn tokens_of(store: &mut StoreReader, filter: &Filter) -> Result<Tokens, StoreError> {
     let rows = store.report(&ReportQuery {
         filter: filter.clone(),
         period: Period::Whole,
         by: vec![Dimension::Provider, Dimension::Model],
         zone: None,
     })?;
-    let mut tokens = BTreeMap::new();
+    let mut tokens = Tokens::new();
     for row in rows {
         if let [Some(provider), Some(model)] = row.key.as_slice() {
             let sums = (row.totals.input_tokens, row.totals.output_tokens);

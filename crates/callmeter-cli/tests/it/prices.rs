@@ -60,6 +60,18 @@ fn a_name_is_checked_and_what_may_be_meant_is_said() {
 }
 
 #[test]
+fn a_book_with_a_price_far_from_the_built_in_one_can_be_used_and_is_doubted() {
+    let place = Place::new();
+    place.write("new.toml", CHEAPER);
+    let text = out(&place.run(&["prices", "check", "new.toml"]));
+    assert!(text.contains("can be used: new 1"), "{text}");
+    assert!(
+        text.contains("doubt   openai/o3: input from 2 to 0.1: more than 10 times"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_book_with_a_mistake_is_refused_with_the_line_and_the_key() {
     let place = Place::new();
     place.write(

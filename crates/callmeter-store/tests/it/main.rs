@@ -18,5 +18,6 @@ mod questions;
 mod refusals;
 mod repricing;
 mod retention;
+mod rules;
 mod shelf;
 mod support;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use callmeter_core::{CallId, CallRecord, Layer, Usage};
-use callmeter_price::{Explanation, ProviderKinds};
+use callmeter_price::import::{ImportOptions, read};
+use callmeter_price::{Book, Explanation, ProviderKinds};
 use serde_json::json;
 
 use super::{Looked, looked};
@@ -57,10 +58,12 @@ fn check_book(context: &Context, path: &str) -> anyhow::Result<()> {
     let book = filter::book_of(path)?;
     let count = book.entries().count();
     let layers = book.layer_names();
+    let doubts = doubts(context, path);
     if context.json {
         let object = json!({
             "v": 1, "file": path, "name": book.name(), "version": book.version(),
             "content_id": book.content_id(), "layers": layers, "models": count,
+            "doubts": doubts,
         });
         print::out(&format!("{object}\n"))?;
         return Ok(());
@@ -74,8 +77,30 @@ fn check_book(context: &Context, path: &str) -> anyhow::Result<()> {
     for layer in layers {
         text.push_str(&format!("  layer   {layer}\n"));
     }
+    for doubt in doubts {
+        text.push_str(&format!("  doubt   {doubt}\n"));
+    }
     print::out(&text)?;
     Ok(())
+}
+
+/// Prices of a book that are far from the built-in ones: they may be meant, and are taken all the same.
+fn doubts(context: &Context, path: &str) -> Vec<String> {
+    let imported = std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| read(&text).ok());
+    let Some(imported) = imported else {
+        return Vec::new();
+    };
+    let comparison = imported.compare(&Book::market(), &ImportOptions::from(context.now));
+    let changes = comparison.changes.iter();
+    changes
+        .flat_map(|change| {
+            let name = format!("{}/{}", change.provider, change.model);
+            let warnings = change.warnings.iter();
+            warnings.map(move |warning| format!("{name}: {warning}"))
+        })
+        .collect()
 }
 
 /// What was found, in lines.

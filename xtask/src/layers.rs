@@ -1,7 +1,7 @@
 //! Who may depend on whom: arrows go one way, never upward, never sideways between leaves.
 //!
 //! ```text
-//! core ← price, wire, flight ← store ← callmeter (+ macros) ← proxy ← cli
+//! core ← price, wire, flight ← store ← callmeter (+ macros) ← proxy ← cli ← python
 //! ```
 //!
 //! The table holds for normal and build dependencies, optional ones and those of one platform included. Tests
@@ -49,6 +49,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "callmeter-proxy",
             "callmeter-store",
             "callmeter-wire",
+        ],
+    ),
+    (
+        "callmeter-python",
+        &[
+            "callmeter",
+            "callmeter-cli",
+            "callmeter-core",
+            "callmeter-store",
         ],
     ),
     (

@@ -18,6 +18,7 @@ mod links;
 mod metadata;
 mod parts;
 mod prices;
+mod python;
 mod shell;
 mod simulate;
 mod tests;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::fuzz;
 use crate::parts;
+use crate::python;
 use crate::shell;
 use crate::simulate;
 use crate::totals::Totals;
@@ -20,56 +21,86 @@ use crate::totals::Totals;
 /// A way to run tests and to count them.
 struct Area {
     name: &'static str,
-    /// Runs only with `--full`, or by its name.
-    is_long: bool,
+    when: When,
     /// Whether it runs against programs of the system: see [`parts`].
     needs_parts: bool,
     command: fn(is_full: bool) -> Command,
     count: fn(&str) -> Option<Totals>,
 }
 
+/// When an area runs; by its name it always does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Always,
+    /// With `--full`.
+    Full,
+    /// Only by its name.
+    Named,
+}
+
 const AREAS: &[Area] = &[
     Area {
         name: "rust",
-        is_long: false,
+        when: When::Always,
         needs_parts: true,
         command: rust,
         count: Totals::of_rust,
     },
     Area {
+        name: "python",
+        when: When::Always,
+        needs_parts: true,
+        command: python::tests,
+        count: Totals::of_rust,
+    },
+    Area {
+        name: "clients",
+        when: When::Always,
+        needs_parts: false,
+        command: clients,
+        count: Totals::of_rust,
+    },
+    Area {
         name: "loom",
-        is_long: true,
+        when: When::Full,
         needs_parts: false,
         command: loom,
         count: Totals::of_rust,
     },
     Area {
         name: "simulate",
-        is_long: true,
+        when: When::Full,
         needs_parts: false,
         command: simulate::full,
         count: Totals::of_simulation,
     },
     Area {
         name: "sanitiser",
-        is_long: true,
+        when: When::Full,
         needs_parts: false,
         command: sanitiser,
         count: Totals::of_rust,
     },
     Area {
         name: "differential",
-        is_long: true,
+        when: When::Full,
         needs_parts: false,
         command: differential,
         count: Totals::of_rust,
     },
     Area {
         name: "fuzz",
-        is_long: true,
+        when: When::Full,
         needs_parts: false,
         command: fuzz,
         count: fuzz::count,
+    },
+    Area {
+        name: "llm",
+        when: When::Named,
+        needs_parts: false,
+        command: llm,
+        count: Totals::of_rust,
     },
 ];
 
@@ -144,10 +175,22 @@ fn sanitiser(_: bool) -> Command {
 /// The wire readers against another project's, asked anew: needs Python and PyPI. What it answered last is
 /// compared by `rust` as well.
 fn differential(_: bool) -> Command {
+    python("xtask/differential/run.py")
+}
+
+/// Real clients through `callmeter run`, to fake providers: needs Python and PyPI, node and npm, and curl.
+fn clients(_: bool) -> Command {
+    python("xtask/clients/run.py")
+}
+
+/// A real model on this machine, whose server is compiled first.
+fn llm(_: bool) -> Command {
+    python("xtask/llm/run.py")
+}
+
+fn python(script: &str) -> Command {
     let mut python = Command::new("python3");
-    python
-        .arg("xtask/differential/run.py")
-        .current_dir(shell::root());
+    python.arg(script).current_dir(shell::root());
     python
 }
 
@@ -188,7 +231,7 @@ pub(crate) fn run(args: &[&str]) -> Result<bool> {
         );
     }
     let is_wanted = |area: &&Area| match chosen.as_slice() {
-        [] => is_full || !area.is_long,
+        [] => area.when == When::Always || is_full && area.when == When::Full,
         names => names.contains(&area.name),
     };
     let mut outcomes = Vec::new();
@@ -337,7 +380,7 @@ mod unit {
     fn a_command_that_fails_without_a_failed_test_counts_as_one() {
         let area = Area {
             name: "made up",
-            is_long: false,
+            when: When::Always,
             needs_parts: false,
             command: |_| Command::new("false"),
             count: Totals::of_rust,
@@ -356,7 +399,7 @@ mod unit {
         assert_eq!(
             error.as_deref(),
             Some(
-                "there is no area 'nowhere'; there are: rust, loom, simulate, sanitiser, differential, fuzz"
+                "there is no area 'nowhere'; there are: rust, python, clients, loom, simulate, sanitiser, differential, fuzz, llm"
             )
         );
     }

@@ -168,6 +168,17 @@ impl CallRecord {
         merged
     }
 
+    /// Whether a record of this layer is among those that this one was merged from.
+    pub fn was_seen_by(&self, layer: Layer) -> bool {
+        self.layer == layer || self.parts.iter().any(|part| part.layer == layer)
+    }
+
+    /// Whether another row of the same call carries the money. A mark of the guard's yields to the wire: a row that
+    /// the wire completed is the one that carries it.
+    pub fn is_counted_elsewhere(&self) -> bool {
+        self.flags.contains(Flags::COUNTED_ELSEWHERE) && !self.was_seen_by(Layer::Proxy)
+    }
+
     fn parts_or_own(&self) -> Vec<Part> {
         if self.parts.is_empty() {
             vec![Part::of(self)]

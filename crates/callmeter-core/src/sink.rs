@@ -100,4 +100,11 @@ pub trait Sink: Send {
     fn maintain(&mut self) -> Result<bool, SinkError> {
         Ok(false)
     }
+
+    /// Whether this process may be forked while the next batch is written: the sink then only waits for a
+    /// network, and holds no lock of the process (as SQLite does) that the child would find held for ever. A
+    /// fork waits a moment for any other sink.
+    fn may_be_forked(&self) -> bool {
+        false
+    }
 }

@@ -268,6 +268,16 @@ impl FlightBuffer {
         }
     }
 
+    /// Counts calls that had left the buffer and were lost before they were in a spool on a disk.
+    pub fn count_lost_after(&self, reason: DropReason, count: u64) {
+        self.count_dropped(reason, count);
+        if self.is_ours()
+            && let Some(word) = self.header(header::LOST)
+        {
+            word.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// How many calls found no free slot so far. Cheaper than [`standing`](Self::standing).
     pub fn full(&self) -> u64 {
         self.blocks().fold(0, |sum, block| {

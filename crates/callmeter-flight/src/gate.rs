@@ -3,7 +3,8 @@
 //! A forked child has the parent's memory and none of its threads: what such a thread held, the child
 //! finds held for ever. SQLite has such locks of its own. So the background threads say when they are
 //! at work ([`Busy`]), and a handler of `fork` waits for them, at most `PATIENCE`, and keeps them from
-//! beginning anew until the fork is done. Calls are not concerned: recording takes no such lock.
+//! beginning anew until the fork is done. Calls are not concerned: recording takes no such lock. Nor does a
+//! fork wait for a network: work that only waits lets it through ([`Busy::pause`]).
 //!
 //! A raw `clone()` runs no handler; a child made so may find its spool stuck. Its calls then stay in its
 //! flight buffer, and are adopted when it ends.
@@ -33,22 +34,51 @@ impl Busy {
     pub fn begin() -> Self {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(register);
-        loop {
-            WITHIN.fetch_add(1, Ordering::SeqCst);
-            if !CLOSED.load(Ordering::SeqCst) {
-                return Self(());
+        enter();
+        Self(())
+    }
+
+    /// Lets forks through while `wait` runs: a long wait, as for a network, in which this thread holds
+    /// nothing that a forked child needs. Only for a thread that is at work.
+    pub fn pause<T>(wait: impl FnOnce() -> T) -> T {
+        struct Resumed;
+        impl Drop for Resumed {
+            // Also where `wait` panics: the work that goes on unwinding ends once.
+            fn drop(&mut self) {
+                enter();
             }
-            WITHIN.fetch_sub(1, Ordering::SeqCst);
-            std::thread::sleep(PAUSE);
         }
+        leave();
+        let _resumed = Resumed;
+        wait()
+    }
+
+    /// Whether there is work in this process that a fork would wait for.
+    pub fn is_any() -> bool {
+        WITHIN.load(Ordering::SeqCst) > 0
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // In a child that was forked by the busy thread itself the count begins at 0 again.
-        let _ = WITHIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        leave();
     }
+}
+
+fn enter() {
+    loop {
+        WITHIN.fetch_add(1, Ordering::SeqCst);
+        if !CLOSED.load(Ordering::SeqCst) {
+            return;
+        }
+        leave();
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn leave() {
+    // In a child that was forked by the busy thread itself the count begins at 0 again.
+    let _ = WITHIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
 }
 
 #[cfg(unix)]
@@ -85,4 +115,22 @@ extern "C" fn after_fork() {
 extern "C" fn in_child() {
     WITHIN.store(0, Ordering::SeqCst);
     CLOSED.store(false, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_lets_forks_through_and_ends_however_it_ends() {
+        assert!(!Busy::is_any());
+        let busy = Busy::begin();
+        assert!(Busy::is_any());
+        assert!(!Busy::pause(Busy::is_any));
+        assert!(Busy::is_any());
+        let panicked = std::panic::catch_unwind(|| Busy::pause(|| std::panic::panic_any(())));
+        assert!(panicked.is_err() && Busy::is_any());
+        drop(busy);
+        assert!(!Busy::is_any());
+    }
 }

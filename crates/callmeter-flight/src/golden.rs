@@ -151,3 +151,32 @@ fn the_golden_file_of_format_1_is_adopted() {
         (Some(Status::Aborted), Some(3_000_000))
     );
 }
+
+/// The golden file as a newer build would have written it, readable by builds of that format on.
+#[cfg(target_endian = "little")]
+fn of_a_newer_build(min_reader: u64) -> Vec<u8> {
+    use crate::checksum::Checksum;
+    use crate::layout::{MAGIC, header};
+    let mut bytes = GOLDEN.to_vec();
+    let mut put = |at: usize, word: u64| bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+    put(header::FORMAT, 2 | min_reader << 32);
+    // Room that format 1 leaves.
+    put(header::MADE_AT + 1, 0x6e65_7765_7221);
+    let fixed = bytes[..header::CHECKSUM * 8].as_chunks::<8>().0;
+    let sum = Checksum::of_words(MAGIC, fixed.iter().map(|word| u64::from_le_bytes(*word)));
+    bytes[header::CHECKSUM * 8..][..8].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+#[cfg(target_endian = "little")]
+#[test]
+fn a_file_of_a_newer_build_is_adopted_where_that_says_so_and_left_where_it_does_not() {
+    use crate::FlightError;
+    let read = Adopter::read(&of_a_newer_build(1)).unwrap();
+    assert_eq!(read, Adopter::read(GOLDEN).unwrap());
+    let newer = Adopter::read(&of_a_newer_build(2));
+    assert!(
+        matches!(newer, Err(FlightError::NewerFormat { format: 2, .. })),
+        "{newer:?}"
+    );
+}

@@ -63,6 +63,9 @@ pub(crate) mod header {
     pub(crate) const DROPPED: usize = 40;
     /// Calls of which something was cut for want of room.
     pub(crate) const CUT: usize = 56;
+    /// Calls that had left for the spool and were lost there, before it was on a disk; also counted at
+    /// `DROPPED`. Builds from before this word leave it 0.
+    pub(crate) const LOST: usize = 57;
     /// Length in bytes and text of the service's name; then the same of the home, and of the store.
     pub(crate) const SERVICE: usize = 64;
     pub(crate) const HOME: usize = 128;

@@ -26,6 +26,8 @@ pub struct Standing {
     pub torn: u64,
     /// Calls of which something was cut for want of room.
     pub cut: u64,
+    /// Of those lost outside the buffer: calls that had been drained before.
+    pub lost_after: u64,
     /// Calls lost outside the buffer, in the order of [`DropReason::ALL`].
     pub dropped_outside: [u64; DropReason::ALL.len()],
 }
@@ -34,6 +36,7 @@ impl Standing {
     pub(crate) fn read(words: &(impl Words + ?Sized), geometry: Geometry) -> Self {
         let mut standing = Self {
             cut: words.word(header::CUT),
+            lost_after: words.word(header::LOST),
             ..Self::default()
         };
         for index in 0..geometry.blocks() {

@@ -4,9 +4,7 @@
 //! Floats, a zero for unknown models and rounding to six decimals belong to this book alone: its model
 //! computed `round((in · a + out · b) / 1e6, 6)` in doubles, and so does it.
 
-use callmeter_core::{
-    CallRecord, Cost, CostSource, Flags, Layer, PicoUsd, PriceMatch, UnpricedReason,
-};
+use callmeter_core::{CallRecord, Cost, CostSource, Layer, PicoUsd, PriceMatch, UnpricedReason};
 
 use crate::pricing::Priced;
 
@@ -51,7 +49,7 @@ const FREE_PREFIXES: &[&str] = &["meta/", "nvidia/", "deepseek-"];
 pub(crate) fn price(record: &CallRecord) -> Priced {
     let mut priced = Priced::default();
     let cost = &mut priced.cost;
-    if record.flags.contains(Flags::COUNTED_ELSEWHERE) {
+    if record.is_counted_elsewhere() {
         cost.unpriced_reason = Some(UnpricedReason::CountedElsewhere);
         return priced;
     }
@@ -73,8 +71,10 @@ pub(crate) fn price(record: &CallRecord) -> Priced {
     *cost = Cost::default();
     (cost.cost, cost.computed_cost) = (amount, amount);
     cost.cost_source = Some(CostSource::Book);
-    // A row that was imported keeps the figure that reports have shown, whatever its table said then.
-    if record.layer == Layer::Import && record.reported_cost.is_some() {
+    // A row that was imported keeps the figure that reports have shown, whatever its table said then; a host that
+    // works its costs out by a table of its own, as it could in that module, has the last word on its own calls.
+    let is_the_host_s = matches!(record.layer, Layer::Import | Layer::Guard);
+    if is_the_host_s && record.reported_cost.is_some() {
         cost.cost = record.reported_cost;
         priced.is_unknown_to_legacy = false;
     }

@@ -63,7 +63,7 @@ pub(crate) fn price<T: Tape>(
     kinds: &ProviderKinds,
     tape: &mut T,
 ) -> Priced {
-    if record.flags.contains(Flags::COUNTED_ELSEWHERE) {
+    if record.is_counted_elsewhere() {
         return Priced::unpriced(UnpricedReason::CountedElsewhere);
     }
     let mut priced = compute(layers, record, kinds, tape);

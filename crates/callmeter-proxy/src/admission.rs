@@ -17,13 +17,35 @@ pub(crate) fn is_own_name(host: &str, configured: &[String]) -> bool {
             .any(|known| known.eq_ignore_ascii_case(name))
 }
 
+/// Whether an `Origin` is a page of another host: in a browser it could make this machine ask upstreams that only
+/// this machine reaches. Programs send no origin, and applications one of a scheme of their own.
+pub(crate) fn is_foreign_page(origin: &[u8], configured: &[String]) -> bool {
+    let Ok(origin) = std::str::from_utf8(origin) else {
+        return true;
+    };
+    if origin.eq_ignore_ascii_case("null") {
+        return true;
+    }
+    match origin.split_once("://") {
+        Some((scheme, host))
+            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+        {
+            !is_own_name(host, configured)
+        }
+        _ => false,
+    }
+}
+
 /// A host without its port; an IPv6 address keeps its brackets.
 pub(crate) fn without_port(host: &str) -> &str {
     if host.starts_with('[') {
         let end = host.find(']').map_or(host.len(), |at| at.saturating_add(1));
         return host.get(..end).unwrap_or(host);
     }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// Whether an address that came with a request, or that a name of a request led to, is refused: link-local
@@ -96,9 +118,32 @@ mod tests {
             "10.0.0.1",
             "[::2]",
             "localhost@evil.example",
+            "127.0.0.1:80@evil.example",
+            "localhost:1:2",
         ] {
             assert!(!is_own_name(host, &configured), "{host}");
         }
+    }
+
+    #[test]
+    fn pages_of_other_hosts_are_foreign_and_applications_are_not() {
+        let configured = ["callmeter.test".to_owned()];
+        for (origin, is_foreign) in [
+            ("http://localhost:3000", false),
+            ("https://callmeter.test", false),
+            ("vscode-webview://x", false),
+            ("app://y", false),
+            ("https://evil.example", true),
+            ("http://127.0.0.1.evil.example:80", true),
+            ("null", true),
+        ] {
+            assert_eq!(
+                is_foreign_page(origin.as_bytes(), &configured),
+                is_foreign,
+                "{origin}"
+            );
+        }
+        assert!(is_foreign_page(b"\xff", &configured));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::client_io::ClientState;
-use crate::record::{OuterCall, Try};
+use crate::outer::OuterGuard;
+use crate::record::Try;
 use crate::tally::Tally;
 use crate::usage_event::UsageEventFilter;
 
@@ -124,7 +125,7 @@ impl Metered {
     }
 
     /// Lets the try that answers complete the outer call.
-    pub(crate) fn complete(&mut self, outer: OuterCall) {
+    pub(crate) fn complete(&mut self, outer: Option<OuterGuard>) {
         if let Some(call) = &mut self.call {
             call.complete(outer);
         }

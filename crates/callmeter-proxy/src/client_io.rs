@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -46,6 +46,8 @@ impl Phase {
 #[derive(Debug, Default)]
 pub(crate) struct ClientState {
     phase: AtomicU8,
+    /// Requests so far, so that two silences with one between them are two.
+    requests: AtomicU32,
     interim: Mutex<Interim>,
 }
 
@@ -71,6 +73,7 @@ impl ClientState {
 
     /// A request's head has come.
     pub(crate) fn begin(&self, is_framed: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.set(if is_framed {
             Phase::Framed
         } else {
@@ -113,7 +116,48 @@ pub(crate) struct ClientIo {
     state: Arc<ClientState>,
     head_limit: Duration,
     idle_limit: Duration,
-    timer: Option<(Phase, Pin<Box<Sleep>>)>,
+    clock: SilenceClock,
+}
+
+/// How long a client has been silent. A timer is set once and looked at again when it rings, not with each request:
+/// setting one takes a lock that all connections share.
+#[derive(Default)]
+struct SilenceClock {
+    /// The phase that is timed, and the request before it.
+    timed: Option<(Phase, u32, Instant)>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl SilenceClock {
+    /// Whether the phase has lasted for `limit`. No phase's limit is below `shortest`.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (phase, request): (Phase, u32),
+        limit: Duration,
+        shortest: Duration,
+    ) -> Poll<()> {
+        let now = Instant::now();
+        let since = match self.timed {
+            Some((known, at, since)) if (known, at) == (phase, request) => since,
+            _ => now,
+        };
+        self.timed = Some((phase, request, since));
+        let deadline = since.checked_add(limit).unwrap_or(now);
+        let timer = self.timer.get_or_insert_with(|| {
+            let first = now.checked_add(shortest).unwrap_or(now);
+            Box::pin(tokio::time::sleep_until(first.min(deadline)))
+        });
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+            let next = now.checked_add(shortest).unwrap_or(deadline);
+            timer.as_mut().reset(next.min(deadline));
+        }
+        Poll::Pending
+    }
 }
 
 impl ClientIo {
@@ -128,7 +172,7 @@ impl ClientIo {
             state,
             head_limit,
             idle_limit,
-            timer: None,
+            clock: SilenceClock::default(),
         }
     }
 
@@ -173,18 +217,9 @@ impl ClientIo {
             Phase::Head => self.head_limit,
             Phase::Busy | Phase::Framed => return Poll::Pending,
         };
-        let deadline = || {
-            let now = Instant::now();
-            now.checked_add(limit).unwrap_or(now)
-        };
-        let (timed, timer) = self
-            .timer
-            .get_or_insert_with(|| (phase, Box::pin(tokio::time::sleep_until(deadline()))));
-        if *timed != phase {
-            *timed = phase;
-            timer.as_mut().reset(deadline());
-        }
-        timer.as_mut().poll(cx)
+        let request = self.state.requests.load(Ordering::Relaxed);
+        let shortest = self.idle_limit.min(self.head_limit);
+        self.clock.poll(cx, (phase, request), limit, shortest)
     }
 }
 

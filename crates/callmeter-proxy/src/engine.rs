@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::http::uri::Scheme;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminAnswer};
-use crate::admission::{is_own_name, without_port};
+use crate::admission::{is_foreign_page, is_own_name, without_port};
 use crate::answer::{Answer, Live, Refusal};
 use crate::body::Budget;
 use crate::client_io::ClientState;
@@ -94,6 +94,17 @@ impl Engine {
                 "this Host is not a name of the proxy; use 127.0.0.1 or localhost, or add the name to its settings",
             ));
         }
+        if request
+            .headers()
+            .get(ORIGIN)
+            .is_some_and(|origin| is_foreign_page(origin.as_bytes(), &self.config.host_names))
+        {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "a page of another host may not ask by way of this proxy; add its name to the settings",
+            ));
+        }
         let path = request.uri().path();
         if let Some(admin) = &self.admin
             && let Some(answer) = admin.answer(request.method().as_str(), path)
@@ -105,7 +116,10 @@ impl Engine {
             .path_and_query()
             .map_or("/", |whole| whole.as_str());
         let has_header = |name: &str| request.headers().contains_key(name);
-        let Some(target) = self.routes.find(path_and_query, has_header) else {
+        let Some(target) = self
+            .routes
+            .find(request.method().as_str(), path_and_query, has_header)
+        else {
             return Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "no_route",

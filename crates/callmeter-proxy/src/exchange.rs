@@ -16,6 +16,7 @@ use callmeter_wire::{Api, RequestFacts, RequestReader};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -27,12 +28,13 @@ use crate::body::{BodyError, Held, OutBody, Passing, SharedReader, Taken, hold};
 use crate::budgets;
 use crate::client_io::ClientState;
 use crate::config::Upstream;
-use crate::dial::DialError;
 use crate::engine::Engine;
+use crate::failure::{body_refusal, kind_of, refusal_of};
 use crate::hop::{self, Keep};
-use crate::pool::{Pool, SendError};
-use crate::record::{OuterCall, Request as Recorded, Try};
-use crate::rewrite::{Changes, rewritten};
+use crate::outer::OuterGuard;
+use crate::pool::Pool;
+use crate::record::{Request as Recorded, Try};
+use crate::rewrite::{Changes, is_asked, path_with_model, rewritten};
 use crate::routes::Target;
 
 /// A request as it came.
@@ -116,7 +118,7 @@ pub(crate) async fn run(
     let caller = caller.unwrap_or_else(|| engine.config.default_caller.clone());
 
     let mut reader = reader_of(&parts, &target);
-    let first = RequestFacts::from_line(parts.method.as_str(), &target.rest);
+    let first = reader.facts();
     let may_ask = engine.config.ask_for_usage && first.api == Api::ChatCompletions && first.is_call;
     let upstreams = &target.route.upstreams;
     let is_chain = upstreams.len() > 1;
@@ -146,7 +148,7 @@ pub(crate) async fn run(
                 (Load::Held(Some(held)), reader.finish(), None)
             }
             Taken::Beginning(mut coming) => {
-                let facts = reader_of(&parts, &target).finish();
+                let facts = reader.facts().clone();
                 let shared = (is_plain && facts.is_call).then(|| SharedReader::new(reader));
                 if let Some(shared) = &shared {
                     coming.read_by(shared);
@@ -162,13 +164,12 @@ pub(crate) async fn run(
         && facts.streaming == Some(true)
         && facts.asks_for_usage.is_none();
     let recorded = facts.is_call.then(|| {
-        Arc::new(Recorded {
-            recording: Arc::clone(&engine.recording),
-            route: Arc::clone(&target.route),
+        Arc::new(Recorded::new(
+            &engine.recording,
+            &target.route,
             caller,
             attribution,
-            is_chain,
-        })
+        ))
     });
     let exchange = Exchange {
         engine,
@@ -192,7 +193,7 @@ impl Exchange<'_> {
         on_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Answer>, Refusal> {
         let route = Arc::clone(&self.target.route);
-        let mut outer: OuterCall = None;
+        let mut outer = None;
         let mut chain = None;
         for (at, upstream) in route.upstreams.iter().enumerate() {
             let ready = Instant::now();
@@ -202,14 +203,15 @@ impl Exchange<'_> {
                 .get(at.saturating_add(1))
                 .filter(|_| is_sendable_again);
             self.refuse_loop(upstream)?;
-            let (request, asks, facts) = self.request(upstream, &mut load)?;
+            let is_last = next.is_none();
+            let (request, asks, facts) = self.request(upstream, &mut load, is_last)?;
             let attempt = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
             if at == 0
                 && let Some(recorded) = &self.recorded
             {
                 outer = recorded.open_outer(&facts);
             }
-            let mut call = self.open(facts, attempt, &outer);
+            let mut call = self.open(facts, attempt, outer.as_ref());
             if let Some(call) = call.as_mut().filter(|_| route.upstreams.len() > 1) {
                 chain = chain.or(call.id());
                 call.join(chain);
@@ -276,7 +278,12 @@ impl Exchange<'_> {
     }
 
     /// Opens a try, where the request is a call.
-    fn open(&self, facts: RequestFacts, attempt: u32, outer: &OuterCall) -> Option<Box<Try>> {
+    fn open(
+        &self,
+        facts: RequestFacts,
+        attempt: u32,
+        outer: Option<&OuterGuard>,
+    ) -> Option<Box<Try>> {
         let recorded = self.recorded.as_ref()?;
         let passing = self.passing.clone();
         Some(Box::new(Try::open(
@@ -286,15 +293,24 @@ impl Exchange<'_> {
 
     /// The request for one upstream; whether it asks for usage; what is known of it there.
     fn request(
-        &self,
+        &mut self,
         upstream: &Upstream,
         load: &mut Load,
+        is_last: bool,
     ) -> Result<(Request<OutBody>, bool, RequestFacts), Refusal> {
         let facts = self.facts_at(upstream);
-        let mut headers = self.parts.headers.clone();
+        let (mut headers, extensions) = if is_last {
+            let parts = &mut self.parts;
+            (
+                std::mem::take(&mut parts.headers),
+                std::mem::take(&mut parts.extensions),
+            )
+        } else {
+            (self.parts.headers.clone(), self.parts.extensions.clone())
+        };
         let mut path = self.target.route.path_at(upstream, &self.target.rest);
         if let Some(model) = &upstream.model {
-            path = with_model(&path, model);
+            path = path_with_model(&path, model);
         }
         let mut asks = self.asks && is_asked(facts.provider);
         let body = match load {
@@ -309,11 +325,13 @@ impl Exchange<'_> {
                     .then(|| rewritten(&held.bytes, changes))
                     .flatten()
                 {
-                    Some(bytes) => {
+                    Some(changed) => {
+                        asks = changed.asks;
                         if headers.contains_key(CONTENT_LENGTH) {
-                            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                            let len = HeaderValue::from(changed.body.len());
+                            headers.insert(CONTENT_LENGTH, len);
                         }
-                        OutBody::Held(held.with(bytes.into()))
+                        OutBody::Held(held.with(changed.body.into()))
                     }
                     None => {
                         asks = false;
@@ -326,6 +344,10 @@ impl Exchange<'_> {
                 None => OutBody::Empty,
             },
         };
+        if self.pool != Pool::Framed && body.size_hint().exact().is_none() {
+            // Of some methods hyper believes only so that they have a body.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         if asks {
             // What is to be hidden must be readable.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -349,8 +371,8 @@ impl Exchange<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        *request.extensions_mut() = self.parts.extensions.clone();
-        if self.pool != Pool::Framed {
+        *request.extensions_mut() = extensions;
+        if self.parts.version == Version::HTTP_11 {
             crate::interim::forward(&mut request, &self.client);
         }
         Ok((request, asks, facts))
@@ -381,6 +403,10 @@ impl Exchange<'_> {
         mut metered: Metered,
         asks: bool,
     ) -> Response<Answer> {
+        if parts.headers.contains_key(TRANSFER_ENCODING) {
+            // Of two framings the chunks count; the other must not reach a client that thinks otherwise.
+            hop::retain(&mut parts.headers, |name| *name != CONTENT_LENGTH);
+        }
         hop::strip(&mut parts.headers, Keep::Nothing);
         let header = |name| {
             parts
@@ -463,49 +489,6 @@ const fn is_worth_another_try(status: StatusCode) -> bool {
     status.as_u16() == 429 || status.as_u16() >= 500
 }
 
-/// Providers that refuse the question, or answer it unasked.
-const UNASKED: &[&str] = &[
-    "ai21",
-    "anthropic",
-    "cloudflare",
-    "cohere",
-    "databricks",
-    "mistral",
-    "perplexity",
-    "snowflake",
-    "writer",
-];
-
-fn is_asked(provider: Option<&str>) -> bool {
-    provider.is_none_or(|provider| !UNASKED.contains(&provider))
-}
-
-/// A path that names a model, naming another: `/v1beta/models/MODEL:verb`.
-fn with_model(path: &str, model: &str) -> String {
-    let named = path.split_once("/models/").and_then(|(before, rest)| {
-        let (_, verb) = rest.split_once(':')?;
-        Some((before, verb))
-    });
-    match named {
-        Some((before, verb)) => format!("{before}/models/{}:{verb}", escaped(model)),
-        None => path.to_owned(),
-    }
-}
-
-/// A name as a path segment.
-fn escaped(name: &str) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
 fn refuse_too_long(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
     let stated = headers
         .get(CONTENT_LENGTH)
@@ -517,68 +500,4 @@ fn refuse_too_long(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
         return Err(body_refusal(BodyError::TooLong));
     }
     Ok(())
-}
-
-fn body_refusal(error: BodyError) -> Refusal {
-    let (status, code) = match error {
-        BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_long"),
-        BodyError::TimedOut => (StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
-        BodyError::Broken => (StatusCode::BAD_REQUEST, "body_broken"),
-    };
-    Refusal::new(status, code, error.to_string())
-}
-
-fn kind_of(error: SendError) -> ErrorKind {
-    match error {
-        SendError::Dial(DialError::Timeout) => ErrorKind::Timeout,
-        SendError::Dial(_) | SendError::Broken => ErrorKind::Network,
-        SendError::Body(BodyError::TooLong) => ErrorKind::InvalidRequest,
-        SendError::Body(BodyError::TimedOut) => ErrorKind::Timeout,
-        SendError::Body(BodyError::Broken) => ErrorKind::Cancelled,
-    }
-}
-
-fn refusal_of(error: SendError, upstream: &Upstream) -> Refusal {
-    let host = upstream.url.authority.as_str();
-    match error {
-        SendError::Body(error) => body_refusal(error),
-        SendError::Dial(DialError::Forbidden) => Refusal::new(
-            StatusCode::FORBIDDEN,
-            "address_not_allowed",
-            DialError::Forbidden.to_string(),
-        ),
-        SendError::Dial(error @ DialError::Timeout) => Refusal::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream_timed_out",
-            format!("cannot reach {host}: {error}"),
-        ),
-        SendError::Dial(error) => Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_unreachable",
-            format!("cannot reach {host}: {error}"),
-        ),
-        SendError::Broken => Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_broken",
-            format!("{host} closed the connection without an answer"),
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_in_the_path_is_replaced() {
-        assert_eq!(
-            with_model("/v1beta/models/big:generateContent?alt=sse", "small/x"),
-            "/v1beta/models/small%2Fx:generateContent?alt=sse"
-        );
-        assert_eq!(
-            with_model("/v1/chat/completions", "small"),
-            "/v1/chat/completions"
-        );
-        assert_eq!(with_model("/v1/models/x", "small"), "/v1/models/x");
-    }
 }

@@ -132,6 +132,7 @@ impl Proxy {
                 callmeter: recorder,
                 observer,
                 tally: tally.clone(),
+                outer_calls: Arc::default(),
             }),
             admin,
             budget: Budget::new(limits.replay_bytes, limits.all_replay_bytes),

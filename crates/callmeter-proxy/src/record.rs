@@ -23,6 +23,7 @@ use hyper::header::CONTENT_TYPE;
 use crate::attribution::Attribution;
 use crate::body::SharedReader;
 use crate::observe::{CallObserver, EndedCall};
+use crate::outer::{Claim, OuterCalls, OuterGuard};
 use crate::routes::Entry;
 use crate::tally::Tally;
 
@@ -31,6 +32,7 @@ pub(crate) struct Recording {
     pub(crate) callmeter: Option<Arc<Callmeter>>,
     pub(crate) observer: Option<Arc<dyn CallObserver>>,
     pub(crate) tally: Tally,
+    pub(crate) outer_calls: Arc<OuterCalls>,
 }
 
 /// What the tries of one request have in common.
@@ -38,9 +40,11 @@ pub(crate) struct Request {
     pub(crate) recording: Arc<Recording>,
     pub(crate) route: Arc<Entry>,
     pub(crate) caller: String,
-    pub(crate) attribution: Attribution,
+    attribution: Attribution,
+    /// Its hold on the row of an outer call.
+    claim: Option<Claim>,
     /// Whether it may take more than one try.
-    pub(crate) is_chain: bool,
+    is_chain: bool,
 }
 
 /// See the module.
@@ -59,6 +63,8 @@ pub(crate) struct Try {
     has_ended: bool,
 }
 
+// A try is boxed whole.
+#[allow(clippy::large_enum_variant)]
 enum Guard {
     /// Not yet known to be a call.
     Later,
@@ -80,20 +86,39 @@ enum End<'a> {
     Cancelled,
 }
 
-/// A row that an outer layer began is completed by the try that answers: it is kept open over all tries.
-pub(crate) type OuterCall = Option<CallGuard>;
-
 impl Request {
-    /// Opens the guard of the outer call, where there may be several tries.
-    pub(crate) fn open_outer(&self, facts: &RequestFacts) -> OuterCall {
-        let call = self.attribution.call.filter(|_| self.is_chain)?;
-        self.guard(facts, Some(call), Duration::ZERO)
+    pub(crate) fn new(
+        recording: &Arc<Recording>,
+        route: &Arc<Entry>,
+        caller: String,
+        attribution: Attribution,
+    ) -> Self {
+        let claim = attribution.call;
+        let claim = claim.and_then(|call| recording.outer_calls.claim(call));
+        Self {
+            recording: Arc::clone(recording),
+            route: Arc::clone(route),
+            caller,
+            attribution,
+            claim,
+            is_chain: route.upstreams.len() > 1,
+        }
     }
 
+    /// Opens the guard of the outer call, where there may be several tries.
+    pub(crate) fn open_outer(&self, facts: &RequestFacts) -> Option<OuterGuard> {
+        // What may turn out to be no call completes none.
+        let is_to = self.is_chain && facts.api != Api::Unknown;
+        let claim = self.claim.as_ref().filter(|_| is_to);
+        let guard = self.guard(facts, Some(claim?), Duration::ZERO)?;
+        Some(OuterGuard::new(guard))
+    }
+
+    /// Opens the guard of a try: that of the outer call, where it is to complete it.
     fn guard(
         &self,
         facts: &RequestFacts,
-        completes: Option<CallId>,
+        completes: Option<&Claim>,
         open_for: Duration,
     ) -> Option<CallGuard> {
         let callmeter = self.recording.callmeter.as_ref()?;
@@ -101,11 +126,21 @@ impl Request {
             caller: &self.caller,
             provider: self.provider(facts),
             model: facts.model.as_deref().unwrap_or_default(),
-            completes,
+            completes: completes.map(|claim| claim.call),
+            rev: completes.map_or(0, |claim| claim.rev),
             open_for,
         });
         self.attribution.tell(&mut guard);
+        if self.claim.is_none() && self.attribution.call.is_some() {
+            // Another request has the row.
+            guard.parent(self.attribution.call);
+        }
         Some(guard)
+    }
+
+    /// The outer call that this request completes.
+    fn outer_call(&self) -> Option<CallId> {
+        self.claim.as_ref().map(|claim| claim.call)
     }
 
     fn provider<'a>(&'a self, facts: &RequestFacts) -> &'a str {
@@ -123,7 +158,7 @@ impl Try {
         request: &Arc<Request>,
         facts: RequestFacts,
         attempt: u32,
-        outer: &OuterCall,
+        outer: Option<&OuterGuard>,
         passing: Option<SharedReader>,
     ) -> Self {
         let guard = if facts.api == Api::Unknown {
@@ -132,7 +167,7 @@ impl Try {
             Guard::Outer
         } else {
             // With one upstream the only try completes the outer call's row.
-            let completes = request.attribution.call.filter(|_| !request.is_chain);
+            let completes = request.claim.as_ref().filter(|_| !request.is_chain);
             Guard::Call(request.guard(&facts, completes, Duration::ZERO))
         };
         Self {
@@ -168,8 +203,10 @@ impl Try {
     }
 
     /// Takes over the outer call's guard: this try is the one that answers it.
-    pub(crate) fn complete(&mut self, outer: OuterCall) {
-        let Some(mut guard) = outer else { return };
+    pub(crate) fn complete(&mut self, outer: Option<OuterGuard>) {
+        let Some(mut guard) = outer.and_then(OuterGuard::take) else {
+            return;
+        };
         if let Some(model) = &self.facts.model {
             guard.model_requested(model);
         }
@@ -272,7 +309,7 @@ impl Try {
             let open_for = self.opened.elapsed();
             let guard = self.request.guard(&self.facts, None, open_for);
             self.guard = Guard::Call(guard);
-            let first = self.request.attribution.call;
+            let first = self.request.outer_call();
             self.join(first);
         }
         self.conclude(End::FellBack { kind, to });
@@ -295,7 +332,7 @@ impl Try {
             if reading.usage_source() == UsageSource::None {
                 return;
             }
-            let completes = self.request.attribution.call;
+            let completes = self.request.claim.as_ref();
             self.guard = Guard::Call(self.request.guard(&self.facts, completes, duration));
         }
         self.request.recording.tally.call(&self.provider);
@@ -305,6 +342,9 @@ impl Try {
             end => end,
         };
         let (status, kind) = outcome(end, &reading);
+        if let Some(claim) = self.request.claim.as_ref().filter(|_| status == Status::Ok) {
+            claim.answered();
+        }
         self.tell(end, &status, kind, &reading, duration);
         if let Guard::Call(Some(guard)) = std::mem::replace(&mut self.guard, Guard::Call(None)) {
             settle(guard, end, &self.facts, reading);

@@ -1,6 +1,7 @@
-//! Changes to a request's JSON body, every other byte staying as it is: another model, and the question for usage.
+//! Changes to a request, every other byte staying as it is: another model, in the body or in the path, and the question
+//! for usage.
 //!
-//! Only the members of the outermost object are looked at. What does not read as such an object is not changed.
+//! Of a body only the members of the outermost object are looked at. What does not read as such an object is not changed.
 
 use std::ops::Range;
 
@@ -15,8 +16,16 @@ pub(crate) struct Changes<'a> {
     pub(crate) ask_for_usage: bool,
 }
 
+/// A changed body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    pub(crate) body: Vec<u8>,
+    /// Whether it asks for usage, and the client's did not.
+    pub(crate) asks: bool,
+}
+
 /// The body with the changes; `None` where there is nothing to change, or it cannot be.
-pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
+pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Rewritten> {
     let outline = Outline::of(body)?;
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
     if let Some(model) = changes.model {
@@ -25,9 +34,9 @@ pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
             edits.push((at.clone(), text.clone()));
         }
     }
-    if changes.ask_for_usage {
-        edits.push(outline.question()?);
-    }
+    let question = outline.question().filter(|_| changes.ask_for_usage);
+    let asks = question.is_some();
+    edits.extend(question);
     edits.retain(|(at, text)| body.get(at.clone()) != Some(text));
     if edits.is_empty() {
         return None;
@@ -42,7 +51,51 @@ pub(crate) fn rewritten(body: &[u8], changes: Changes<'_>) -> Option<Vec<u8>> {
         from = at.end;
     }
     out.extend_from_slice(body.get(from..)?);
-    Some(out)
+    Some(Rewritten { body: out, asks })
+}
+
+/// Providers that refuse the question, or answer it unasked.
+const UNASKED: &[&str] = &[
+    "ai21",
+    "anthropic",
+    "cloudflare",
+    "cohere",
+    "databricks",
+    "mistral",
+    "perplexity",
+    "snowflake",
+    "writer",
+];
+
+/// Whether a provider is asked for usage in a stream.
+pub(crate) fn is_asked(provider: Option<&str>) -> bool {
+    provider.is_none_or(|provider| !UNASKED.contains(&provider))
+}
+
+/// A path that names a model, naming another: `/v1beta/models/MODEL:verb`.
+pub(crate) fn path_with_model(path: &str, model: &str) -> String {
+    let named = path.split_once("/models/").and_then(|(before, rest)| {
+        let (_, verb) = rest.split_once(':')?;
+        Some((before, verb))
+    });
+    match named {
+        Some((before, verb)) => format!("{before}/models/{}:{verb}", escaped(model)),
+        None => path.to_owned(),
+    }
+}
+
+/// A name as a path segment.
+fn escaped(name: &str) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// Where the members that matter stand.
@@ -249,13 +302,15 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn asked(body: &str) -> Option<String> {
         let changes = Changes {
             ask_for_usage: true,
             ..Changes::default()
         };
-        rewritten(body.as_bytes(), changes).map(|body| String::from_utf8(body).unwrap())
+        rewritten(body.as_bytes(), changes).map(|changed| String::from_utf8(changed.body).unwrap())
     }
 
     fn renamed(body: &str) -> Option<String> {
@@ -263,7 +318,7 @@ mod tests {
             model: Some("sm\"all"),
             ..Changes::default()
         };
-        rewritten(body.as_bytes(), changes).map(|body| String::from_utf8(body).unwrap())
+        rewritten(body.as_bytes(), changes).map(|changed| String::from_utf8(changed.body).unwrap())
     }
 
     #[test]
@@ -331,5 +386,92 @@ mod tests {
         );
         assert_eq!(renamed(r#"{"model":7}"#), None);
         assert_eq!(renamed(r#"{"model":"sm\"all"}"#), None);
+    }
+
+    #[test]
+    fn a_model_in_the_path_is_replaced() {
+        assert_eq!(
+            path_with_model("/v1beta/models/big:generateContent?alt=sse", "small/x"),
+            "/v1beta/models/small%2Fx:generateContent?alt=sse"
+        );
+        assert_eq!(
+            path_with_model("/v1/chat/completions", "small"),
+            "/v1/chat/completions"
+        );
+        assert_eq!(path_with_model("/v1/models/x", "small"), "/v1/models/x");
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((any_key(), inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("model".to_owned()),
+            Just("stream_options".to_owned()),
+            Just("include_usage".to_owned()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_body_means_the_same_but_for_the_change(
+            members in prop::collection::vec((any_key(), any_json()), 0..6),
+            is_pretty: bool,
+        ) {
+            let before = Value::Object(members.into_iter().collect());
+            let text = if is_pretty {
+                serde_json::to_string_pretty(&before).unwrap()
+            } else {
+                before.to_string()
+            };
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            let mut after = before.clone();
+            if after["model"].is_string() {
+                after["model"] = "small".into();
+            }
+            let is_decided = after["stream_options"].get("include_usage").is_some();
+            if !is_decided {
+                if !after["stream_options"].is_object() {
+                    after["stream_options"] = Value::Object(serde_json::Map::new());
+                }
+                after["stream_options"]["include_usage"] = true.into();
+            }
+            let Some(changed) = rewritten(text.as_bytes(), changes) else {
+                prop_assert_eq!(before, after);
+                return Ok(());
+            };
+            prop_assert_eq!(changed.asks, !is_decided);
+            // Numbers are compared as they were written.
+            let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+            prop_assert_eq!(read(&changed.body), read(after.to_string().as_bytes()));
+        }
+
+        #[test]
+        fn what_is_no_object_is_never_changed(text in r#"[\[\]"0-9a-z ,:\\]{0,40}"#) {
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            prop_assert_eq!(rewritten(text.as_bytes(), changes), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>, braces in "[{}\"model:,]{0,60}") {
+            let changes = Changes { model: Some("small"), ask_for_usage: true };
+            let _ = rewritten(&bytes, changes);
+            let _ = rewritten(braces.as_bytes(), changes);
+        }
     }
 }

@@ -160,6 +160,7 @@ impl Routes {
     /// Where a path leads; `None` when nowhere. `has_header` tells of the request's headers.
     pub(crate) fn find(
         &self,
+        method: &str,
         path_and_query: &str,
         has_header: impl Fn(&str) -> bool,
     ) -> Option<Target> {
@@ -182,7 +183,7 @@ impl Routes {
         {
             (route, behind)
         } else {
-            (self.by_name.get(native(rest, has_header)?)?, rest)
+            (self.by_name.get(native(method, rest, has_header)?)?, rest)
         };
         Some(Target {
             route: Arc::clone(route),
@@ -281,10 +282,17 @@ fn split_segment(text: &str) -> (&str, &str) {
 
 /// Whose native path it is. Headers decide only where two providers have the same path, and never a header
 /// that carries a key: clients of one provider send those of another.
-fn native(path_and_query: &str, has_header: impl Fn(&str) -> bool) -> Option<&'static str> {
+fn native(
+    method: &str,
+    path_and_query: &str,
+    has_header: impl Fn(&str) -> bool,
+) -> Option<&'static str> {
     let path = path_and_query.split('?').next().unwrap_or_default();
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-    let first = segments.next()?;
+    let Some(first) = segments.next() else {
+        // How Ollama's command asks whether there is a server.
+        return (method == "HEAD").then_some("ollama");
+    };
     let (version, first) = if is_version(first) {
         (Some(first), segments.next()?)
     } else {
@@ -296,8 +304,9 @@ fn native(path_and_query: &str, has_header: impl Fn(&str) -> bool) -> Option<&'s
     match (version, first) {
         (Some("v1beta" | "v1alpha"), _) => Some("gemini"),
         (Some("v1") | None, "models") if asks_gemini => Some("gemini"),
+        (None, "upload" | "download") => Some("gemini"),
         (Some("v1") | None, "messages" | "complete") => Some("anthropic"),
-        (Some("v1"), "models" | "files") if has_header("anthropic-version") => Some("anthropic"),
+        (Some("v1"), _) if has_header("anthropic-version") => Some("anthropic"),
         (Some("v2"), "chat" | "embed" | "rerank") => Some("cohere"),
         (Some("v1"), "chat") if second.is_none() => Some("cohere"),
         (Some("v1"), "embed" | "generate" | "rerank") => Some("cohere"),
@@ -341,7 +350,7 @@ mod tests {
 
     /// The URL that a path leads to.
     fn leads_to(path: &str) -> Option<String> {
-        let target = routes().find(path, |_| false)?;
+        let target = routes().find("POST", path, |_| false)?;
         let upstream = &target.route.upstreams[0];
         let path = target.route.path_at(upstream, &target.rest);
         Some(format!(
@@ -450,9 +459,19 @@ mod tests {
     }
 
     #[test]
+    fn the_root_is_ollama_s_for_the_look_that_its_command_takes() {
+        let name = |method: &str| {
+            let target = routes().find(method, "/", |_| false);
+            target.map(|target| target.route.name.clone())
+        };
+        assert_eq!(name("HEAD").as_deref(), Some("ollama"));
+        assert_eq!(name("GET"), None);
+    }
+
+    #[test]
     fn a_caller_in_the_path_is_decoded() {
         let target = routes()
-            .find("/as/night%20job/v1/models", |_| false)
+            .find("GET", "/as/night%20job/v1/models", |_| false)
             .unwrap();
         assert_eq!(target.caller.as_deref(), Some("night job"));
         assert_eq!(target.rest, "/v1/models");
@@ -461,7 +480,9 @@ mod tests {
     #[test]
     fn a_list_of_models_goes_to_whom_its_headers_name() {
         let name = |header: &'static str| {
-            let target = routes().find("/v1/models", |name| name == header).unwrap();
+            let target = routes()
+                .find("GET", "/v1/models", |name| name == header)
+                .unwrap();
             target.route.name.clone()
         };
         assert_eq!(name("anthropic-version"), "anthropic");

@@ -149,6 +149,7 @@ fn is_answer(event: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TEXT: &str = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"Hi\\n\\n\"}}],\"usage\":null}\n\n";
     const ANSWER: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
@@ -209,5 +210,16 @@ mod tests {
         );
         assert_eq!(feed("{\"content\":\"H"), "{\"content\":\"H");
         assert_eq!(feed("i\"}}]}\n\n"), "i\"}}]}\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_answer_passes_as_it_is(
+            parts in prop::collection::vec("(data: |\"choices\": ?\\[|\\]|\n|\r\n|\n\n|:|[a-z{}]{1,8})", 0..40),
+            piece in 1_usize..20,
+        ) {
+            let stream = parts.concat();
+            prop_assert_eq!(through(&stream, piece), stream);
+        }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct World {
     next_id: u32,
     /// What was in the memory of processes that are no more.
     pub(crate) gone_with_memory: Conservation,
+    /// Rows in memory that were counted as dropped when their processes ended in order.
+    pub(crate) given_up: u64,
     /// Whether the equation must meet the oracle's count to the call.
     pub(crate) is_exact: bool,
     pub(crate) has_damage: bool,
@@ -103,6 +105,7 @@ impl World {
             actors: Vec::new(),
             next_id: 0,
             gone_with_memory: Conservation::default(),
+            given_up: 0,
             is_exact: true,
             has_damage: false,
         }
@@ -521,8 +524,9 @@ impl World {
             figures.finished = figures.finished.saturating_sub(moved);
             figures.spooled = figures.spooled.saturating_sub(moved);
             self.gone_with_memory = self.gone_with_memory.plus(&figures);
-            if figures.spooled > 0 && !self.oracle.has_disk_failed() && !self.has_damage {
-                let count = figures.spooled;
+            let count = figures.spooled + spool.given_up();
+            self.given_up += spool.given_up();
+            if count > 0 && !self.oracle.has_disk_failed() && !self.has_damage {
                 self.oracle.broken(
                     "CM-4",
                     format!("{count} calls were in memory alone, and the disk never failed"),

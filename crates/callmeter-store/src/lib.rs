@@ -6,6 +6,7 @@
 //! `callmeter-core`, prices to `callmeter-price`, retries and batches to the shipper.
 
 mod answer;
+mod asked;
 mod book;
 mod call;
 mod door;

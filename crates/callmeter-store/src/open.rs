@@ -216,6 +216,15 @@ impl StoreReader {
         ask!(self, store => store.reported(filter))
     }
 
+    /// Asks the store in SQL, read-only; each row is a JSON object, its columns in the question's order. In stores of
+    /// callmeter's own layout `recorded_calls` is its calls with names in place of the store's numbers.
+    ///
+    /// # Errors
+    /// When the question is no single `SELECT` that the store understands, or it cannot be read.
+    pub fn query(&mut self, sql: &str) -> Result<Vec<String>, StoreError> {
+        ask!(self, store => store.query(sql))
+    }
+
     /// Calls without a price, by provider, model and reason, the most first.
     ///
     /// # Errors

@@ -2,8 +2,9 @@
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), an allocator that counts ([`allocations`]), a child forked without
-//! exec ([`fork`]), a real PostgreSQL ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks
-//! its connections ([`chaos`]), a fake provider of models ([`provider`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
+//! exec ([`fork`]), processes with mounts, process ids and users of their own (`container`), a real PostgreSQL
+//! ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks its connections ([`chaos`]), a fake provider
+//! of models ([`provider`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
 //! content that privacy tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
 //! names stand once.
 
@@ -11,6 +12,8 @@ pub mod allocations;
 #[cfg(unix)]
 pub mod chaos;
 pub mod clock;
+#[cfg(target_os = "linux")]
+pub mod container;
 #[cfg(unix)]
 pub mod fork;
 pub mod markers;

@@ -4,7 +4,7 @@
 //! answered by that status, `breaks` by an answer that is cut. A stream of chat completions carries usage only where the
 //! request asks for it, as the real one's. What came in can be looked at; it is a test's own and holds no secret.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 

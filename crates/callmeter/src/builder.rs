@@ -26,10 +26,12 @@ use crate::under_run::UnderRun;
 pub struct Builder {
     home: Option<PathBuf>,
     settings: Option<Settings>,
+    sources: Option<Sources>,
     clock: Option<Arc<dyn Clock>>,
     sink: Option<(String, MakeSink)>,
     disk: Option<Arc<dyn Disk>>,
     flight: Option<Options>,
+    sdk: Option<&'static str>,
     is_impatient: bool,
 }
 
@@ -66,6 +68,12 @@ impl Builder {
         self
     }
 
+    /// Where settings are read from, instead of this process's own environment, directory and file.
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -93,6 +101,13 @@ impl Builder {
     #[doc(hidden)]
     pub fn flight(mut self, options: Options) -> Self {
         self.flight = Some(options);
+        self
+    }
+
+    /// What records, as a binding for another language names itself on rows.
+    #[doc(hidden)]
+    pub fn sdk(mut self, name: &'static str) -> Self {
+        self.sdk = Some(name);
         self
     }
 
@@ -133,7 +148,8 @@ impl Builder {
         let (mut settings, is_readable) = match self.settings {
             Some(settings) => (settings, true),
             None => {
-                let (resolved, errors) = Settings::resolve_what_can_be(&Sources::of_process());
+                let sources = self.sources.unwrap_or_else(Sources::of_process);
+                let (resolved, errors) = Settings::resolve_what_can_be(&sources);
                 let mut is_readable = true;
                 let errors = errors.iter().flat_map(SettingsErrors::iter);
                 for error in errors.filter(|error| error.concerns_recording()) {
@@ -194,7 +210,7 @@ impl Builder {
             key,
             meta: settings.privacy.meta.clone(),
         };
-        let scope = scope_of(&settings);
+        let scope = scope_of(&settings, self.sdk);
         let under_run = UnderRun::of_env(&settings.providers);
         let mut recorder = Recorder::new(time, clock, scope, privacy, settings.registry, plan);
         recorder.under_run = under_run;
@@ -202,7 +218,7 @@ impl Builder {
     }
 }
 
-fn scope_of(settings: &Settings) -> Scope {
+fn scope_of(settings: &Settings, sdk: Option<&'static str>) -> Scope {
     let scope = settings.scope.clone();
     Scope {
         project: scope.project,
@@ -212,6 +228,7 @@ fn scope_of(settings: &Settings) -> Scope {
         environment: scope.environment,
         billing: scope.billing,
         host_name: host_name(),
+        sdk,
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use callmeter_core::clean_text;
 
 use crate::home::Home;
+use crate::spool::Rights;
 use crate::switch::write_aside;
 
 const EXTENSION: &str = "card";
@@ -111,7 +112,7 @@ pub(crate) fn leave(home: &Home, service: &str, store: &str) -> io::Result<()> {
     }
     // The directory is the flight buffer's, who made it for this user alone; without it there is no
     // card.
-    match write_aside(&file, card.text().as_bytes()) {
+    match write_aside(&file, card.text().as_bytes(), Rights::User) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         written => written,
     }

@@ -18,6 +18,42 @@ pub(crate) struct Control {
     changed: Condvar,
 }
 
+/// Whether a thread rests, for a fork.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Parking {
+    #[default]
+    No,
+    /// It is asked to.
+    Asked,
+    /// It does: its thread is no more, or will be at once.
+    Rests,
+}
+
+impl Parking {
+    pub(crate) fn ask(&mut self) {
+        if *self == Self::No {
+            *self = Self::Asked;
+        }
+    }
+
+    /// Whether the thread, which can rest now, should: then it must.
+    pub(crate) fn rest(&mut self) -> bool {
+        let is_asked = *self == Self::Asked;
+        if is_asked {
+            *self = Self::Rests;
+        }
+        is_asked
+    }
+
+    /// Takes the request back, unless the thread rests already; says whether it does.
+    pub(crate) fn settle(&mut self) -> bool {
+        if *self == Self::Asked {
+            *self = Self::No;
+        }
+        *self == Self::Rests
+    }
+}
+
 /// The shared state; see the fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
@@ -41,6 +77,10 @@ pub(crate) struct State {
     pub(crate) stop_worker: bool,
     /// The shipper should end.
     pub(crate) stop_shipper: bool,
+    /// Whether the worker rests.
+    pub(crate) worker_parking: Parking,
+    /// Whether the shipper rests.
+    pub(crate) shipper_parking: Parking,
     /// Whether this process ships.
     pub(crate) is_shipping: bool,
     /// Whether the store has failed ten times in a row.

@@ -32,7 +32,8 @@ impl Figures {
             .iter()
             .zip(dropped)
             .filter(|(reason, _)| matches!(reason, DropReason::DiskFull | DropReason::MemoryFull))
-            .fold(0_u64, |sum, (_, count)| sum.saturating_add(count));
+            .fold(0_u64, |sum, (_, count)| sum.saturating_add(count))
+            .saturating_sub(standing.lost_after);
         for (reason, count) in DropReason::ALL.iter().zip(&mut dropped) {
             *count = match reason {
                 DropReason::FlightFull => {
@@ -95,13 +96,17 @@ pub(crate) fn of_process(state: &State, spool: Conservation) -> (Conservation, u
     (all, moving)
 }
 
-/// Says once where calls lie until they are in the spool, if that does not survive the process.
+/// Says once where calls lie until they are in the spool, if that is not the best place there is.
 pub(crate) fn tell_place(buffer: &FlightBuffer, passed_over: &[FlightError]) {
-    if buffer.place().kind().is_crash_safe() {
+    let is_crash_safe = buffer.place().kind().is_crash_safe();
+    if is_crash_safe && passed_over.is_empty() {
         return;
     }
     let reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
-    log_line!(warn: "calls that are not in the spool yet lie in memory, where a crash of the process loses them: {}",
-        reasons.join("; ")
-    );
+    let reasons = reasons.join("; ");
+    if is_crash_safe {
+        log_line!(warn: "calls that are not in the spool yet lie in a file of the home, where recording may wait for its disk: {reasons}");
+    } else {
+        log_line!(warn: "calls that are not in the spool yet lie in memory, where a crash of the process loses them: {reasons}");
+    }
 }

@@ -12,7 +12,6 @@
 //! opened (CM-9), on any thread. Setters are in [`setters`](crate::setters), whole calls in
 //! [`run`](crate::run).
 
-use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use callmeter_core::{CallId, ErrorKind, ErrorPolicy, Field, Flags, ScrubbedError};
@@ -23,6 +22,7 @@ use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
+use crate::site::Place;
 use crate::station::{self, Station};
 
 /// One call in flight. Made by [`call`](crate::call).
@@ -50,6 +50,78 @@ impl std::fmt::Debug for OpenCall {
     }
 }
 
+/// What a call in flight is known by.
+pub(crate) struct Taken {
+    pub(crate) slot: FlightSlot,
+    pub(crate) call_id: CallId,
+    pub(crate) opened_ns: u64,
+}
+
+impl Taken {
+    /// Takes a slot in the buffer whose id `current` says, for a call that began `ago_us` microseconds ago;
+    /// `None` is off. `benches/guard.rs` watches it.
+    #[inline]
+    pub(crate) fn open(
+        current: &AtomicU64,
+        names: (&str, &str, &str),
+        site: Place,
+        ago_us: u64,
+    ) -> Option<Self> {
+        Self::open_by(current, |station| station.open(names, site, ago_us))
+    }
+
+    /// The same, `open` being what takes the slot.
+    #[inline(always)]
+    fn open_by(
+        current: &AtomicU64,
+        open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
+    ) -> Option<Self> {
+        // A buffer may be replaced in between, and a forked child makes one of its own.
+        for _ in 0..4 {
+            let id = current.load(Ordering::Relaxed);
+            if id == 0 {
+                break;
+            }
+            match station::with(id, &open) {
+                Some(Ok((slot, call_id, opened_ns))) => {
+                    return Some(Self {
+                        slot,
+                        call_id,
+                        opened_ns,
+                    });
+                }
+                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
+                // Counted in the buffer.
+                Some(Err(_)) => break,
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+impl Taken {
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        station::with(self.slot.buffer_id(), |station| station.recorder.time.ns())
+            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
+    }
+}
+
+impl From<Taken> for CallGuard {
+    #[inline]
+    fn from(taken: Taken) -> Self {
+        Self {
+            open: Some(OpenCall {
+                slot: Some(taken.slot),
+                call_id: taken.call_id,
+                opened_ns: taken.opened_ns,
+                on_drop: DropKind::Unfinished,
+                late: Late::default(),
+            }),
+        }
+    }
+}
+
 /// What it means when the guard is dropped without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropKind {
@@ -67,45 +139,16 @@ impl CallGuard {
 
     /// Opens a guard in the buffer whose id `current` says; 0 is off. `benches/guard.rs` watches it.
     #[inline(never)]
-    pub(crate) fn open(
-        current: &AtomicU64,
-        names: (&str, &str, &str),
-        site: &'static Location<'static>,
-    ) -> Self {
-        Self::open_by(current, |station| station.open(names, site))
+    pub(crate) fn open(current: &AtomicU64, names: (&str, &str, &str), site: Place) -> Self {
+        Taken::open(current, names, site, 0).map_or(Self::off(), Self::from)
     }
 
     /// The same, `open` being what takes the slot.
-    #[inline(always)]
     pub(crate) fn open_by(
         current: &AtomicU64,
         open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
     ) -> Self {
-        // A buffer may be replaced in between, and a forked child makes one of its own.
-        for _ in 0..4 {
-            let id = current.load(Ordering::Relaxed);
-            if id == 0 {
-                break;
-            }
-            match station::with(id, &open) {
-                Some(Ok((slot, call_id, opened_ns))) => {
-                    return Self {
-                        open: Some(OpenCall {
-                            slot: Some(slot),
-                            call_id,
-                            opened_ns,
-                            on_drop: DropKind::Unfinished,
-                            late: Late::default(),
-                        }),
-                    };
-                }
-                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
-                // Counted in the buffer.
-                Some(Err(_)) => break,
-                None => {}
-            }
-        }
-        Self::off()
+        Taken::open_by(current, open).map_or(Self::off(), Self::from)
     }
 
     /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
@@ -168,7 +211,7 @@ impl CallGuard {
     /// ```
     pub fn fail_with(mut self, class: &str, message: &str) {
         if let Some(open) = &mut self.open {
-            open.fail_with(class, message);
+            open.fail_with(class, message, &ErrorReport::new(ErrorKind::Other));
         }
     }
 
@@ -208,17 +251,29 @@ impl OpenCall {
             .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
     }
 
-    /// Ends the call. `benches/guard.rs` watches it.
+    /// Ends the call; says how long it was, in microseconds. `benches/guard.rs` watches it.
+    #[inline]
+    pub(crate) fn settle(&mut self, failure: Option<ErrorReport>) -> Option<u64> {
+        self.settle_after(failure, None)
+    }
+
+    /// Ends the call; `lasted_us` is how long it was, where that is known better than by the clock.
     #[inline(never)]
-    fn settle(&mut self, failure: Option<ErrorReport>) {
-        let Some(slot) = self.slot.take() else { return };
+    pub(crate) fn settle_after(
+        &mut self,
+        failure: Option<ErrorReport>,
+        lasted_us: Option<u64>,
+    ) -> Option<u64> {
+        let slot = self.slot.take()?;
         if let Some(report) = failure {
             self.note(report);
         }
         station::with(slot.buffer_id(), |station| {
             let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            station.finish(slot, &self.late.ended(elapsed_ns / 1_000));
-        });
+            let elapsed_us = lasted_us.unwrap_or(elapsed_ns / 1_000);
+            station.finish(slot, &self.late.ended(elapsed_us));
+            elapsed_us
+        })
     }
 
     /// Ends the call whose guard was dropped without a word.
@@ -267,23 +322,34 @@ impl OpenCall {
         }
     }
 
+    /// `told` is what is known of the error beside its class and text; kind `other` says nothing.
     #[cold]
-    fn fail_with(&mut self, class: &str, message: &str) {
+    pub(crate) fn fail_with(
+        &mut self,
+        class: &str,
+        message: &str,
+        told: &ErrorReport,
+    ) -> Option<u64> {
         let policy = self.error_policy();
         let error = ScrubbedError::of(Some(class), message);
+        self.late.http_status = self.late.http_status.or(told.http_status);
         self.keep(&error);
-        let told = self
+        if let Some(code) = &told.code {
+            self.late.put_text(Field::ErrorDetail, code);
+        }
+        let said = self
             .late
             .error_kind
             .filter(|kind| *kind != ErrorKind::Caller);
-        let kind = told.or(error.kind()).unwrap_or(ErrorKind::Other);
+        let told = Some(told.kind).filter(|kind| *kind != ErrorKind::Other);
+        let kind = said.or(told).or(error.kind()).unwrap_or(ErrorKind::Other);
         self.late.error_kind = Some(kind);
         if !self.late.has_text(Field::Error)
             && let Some(text) = error.text(policy)
         {
             self.late.put_text(Field::Error, text);
         }
-        self.settle(Some(ErrorReport::new(kind)));
+        self.settle(Some(ErrorReport::new(kind)))
     }
 
     fn error_policy(&self) -> ErrorPolicy {

@@ -40,10 +40,13 @@
 pub mod __private;
 mod adoption;
 mod backoff;
+#[doc(hidden)]
+pub mod binding;
 mod budget;
 mod builder;
 mod card;
 mod control;
+mod crew;
 mod figures;
 mod global;
 mod guard;
@@ -126,6 +129,8 @@ struct Refused;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
+use crate::site::Place;
+
 pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
     ScrubbedError, TokenCount, UnknownCaller, Usage, UsdTotal,
@@ -185,7 +190,7 @@ pub fn call(
         return CallGuard::off();
     }
     let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-    CallGuard::open(current, names, Location::caller())
+    CallGuard::open(current, names, Place::Rust(Location::caller()))
 }
 
 /// Whether every budget that covers a call of `caller` to `model` has something left; see [`Callmeter::check_budget`].

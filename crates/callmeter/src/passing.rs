@@ -24,6 +24,8 @@ pub struct PassingCall<'a> {
     pub model: &'a str,
     /// The call of an outer layer whose row this one completes.
     pub completes: Option<CallId>,
+    /// Which of the requests that complete it this is, from 0: of what several say the last word counts.
+    pub rev: u32,
     /// How long it has been in flight already.
     pub open_for: Duration,
 }

@@ -5,10 +5,9 @@
 //! process. A forked child has neither: with its first call it gets a flight buffer, a worker, a spool
 //! and a shipper of its own, and leaves its parent's alone.
 
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::Location;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use callmeter_core::{
@@ -18,7 +17,8 @@ use callmeter_flight::{Busy, Options, Process, Switch};
 
 use crate::backoff::Backoff;
 use crate::budget::{BudgetWatch, Budgets};
-use crate::control::Control;
+use crate::control::{Control, Parking};
+use crate::crew::{Hand, Post};
 use crate::figures;
 use crate::global;
 use crate::guard::CallGuard;
@@ -27,6 +27,7 @@ use crate::logging::log_line;
 use crate::recorder::Recorder;
 use crate::settings::{LogStyle, Settings, SpoolSettings};
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
+use crate::site::Place;
 use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
 use crate::worker::Worker;
@@ -97,8 +98,8 @@ impl Plan {
 pub(crate) struct Running {
     process: Process,
     control: Arc<Control>,
-    worker: JoinHandle<()>,
-    shipper: Option<JoinHandle<()>>,
+    worker: Post<Worker>,
+    shipper: Option<Post<Shipper>>,
 }
 
 impl Running {
@@ -118,7 +119,7 @@ impl Running {
             Arc::new(SystemClock),
             drainer,
         );
-        let worker = spawn("callmeter-spool", &control, worker, Worker::step)?;
+        let worker = Post::start(worker, &control)?;
         let shipper = match plan.make_sink(&recorder.clock) {
             None => None,
             Some(make_sink) => {
@@ -143,7 +144,7 @@ impl Running {
                 };
                 let shipper =
                     Shipper::new(parts, plan.limits, Arc::clone(&control)).watching(watch);
-                Some(spawn("callmeter-ship", &control, shipper, Shipper::step)?)
+                Some(Post::start(shipper, &control)?)
             }
         };
         // A home that is switched off is obeyed from the first call on.
@@ -156,6 +157,50 @@ impl Running {
             worker,
             shipper,
         })
+    }
+
+    /// Puts the threads to rest; says whether all do within `limit`.
+    fn park(&mut self, limit: Duration) -> bool {
+        let control = Arc::clone(&self.control);
+        let has_worker = self.worker.is_working();
+        let has_shipper = self.shipper.as_ref().is_some_and(Post::is_working);
+        control.update(|state| {
+            if has_worker {
+                state.worker_parking.ask();
+            }
+            if has_shipper {
+                state.shipper_parking.ask();
+            }
+        });
+        let rests = |parking: Parking, is_there: bool| !is_there || parking == Parking::Rests;
+        control.wait_until(limit, |state| {
+            rests(state.worker_parking, has_worker) && rests(state.shipper_parking, has_shipper)
+        });
+        let (worker, shipper) = control.update(|state| {
+            let worker = Worker::parking(state).settle();
+            (worker, Shipper::parking(state).settle())
+        });
+        if has_worker && worker {
+            self.worker.rest();
+        }
+        if let Some(post) = self.shipper.as_mut().filter(|_| has_shipper && shipper) {
+            post.rest();
+        }
+        !self.worker.is_working() && !self.shipper.as_ref().is_some_and(Post::is_working)
+    }
+
+    fn resume(&mut self) {
+        let control = &self.control;
+        let worker = self.worker.resume(control);
+        let shipper = self.shipper.as_mut().map(|post| post.resume(control));
+        for error in [worker.err(), shipper.and_then(Result::err)]
+            .into_iter()
+            .flatten()
+        {
+            log_line!(error: %error,
+                "the system gives no thread: calls wait in shared memory for the next process of this home"
+            );
+        }
     }
 
     /// Leaves the threads to the process that they belong to.
@@ -273,6 +318,22 @@ impl Callmeter {
             .then(|| Arc::clone(&running.control))
     }
 
+    pub(crate) fn park_threads(&self, limit: Duration) -> bool {
+        self.with_threads(|running| running.park(limit))
+            .unwrap_or(true)
+    }
+
+    pub(crate) fn resume_threads(&self) {
+        self.with_threads(Running::resume);
+    }
+
+    /// Does something with the threads of this process; a forked child has none before its first call.
+    fn with_threads<T>(&self, action: impl FnOnce(&mut Running) -> T) -> Option<T> {
+        let mut running = lock_unless_stuck(&self.recorder.running)?;
+        let running = running.as_mut()?;
+        running.process.is_current().then(|| action(running))
+    }
+
     /// Opens a guard around one call.
     #[track_caller]
     pub fn call(
@@ -285,7 +346,11 @@ impl Callmeter {
             return CallGuard::off();
         }
         let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-        CallGuard::open(self.recorder.current(), names, Location::caller())
+        CallGuard::open(
+            self.recorder.current(),
+            names,
+            Place::Rust(Location::caller()),
+        )
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish
@@ -386,6 +451,7 @@ impl Callmeter {
     }
 
     fn stop(&mut self, timeout: Duration) -> Flush {
+        self.resume_threads();
         let recorder = &self.recorder;
         let is_here = |running: &Running| running.process.is_current();
         let taken = lock_unless_stuck(&recorder.running).and_then(|running| {
@@ -413,7 +479,7 @@ impl Callmeter {
             return flush;
         };
         control.update(|state| state.stop_worker = true);
-        if running.worker.join().is_err() {
+        if !running.worker.join() {
             log_line!(error: "the spool's worker ended in a panic");
         }
         // The worker may have needed longer for the spool than the caller gave the store.
@@ -423,19 +489,10 @@ impl Callmeter {
             ..flush
         };
         control.update(|state| state.stop_shipper = true);
-        let left = control
-            .snapshot()
-            .memory
-            .map_or(0, |memory| memory.figures().spooled);
-        if left > 0 {
-            log_line!(error: calls = left,
-                "calls are lost with the memory of this process: neither the disk nor the store took them"
-            );
-        }
         if let Some(shipper) = running.shipper {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
             // is sent again is the same.
-            if flush.is_complete() && shipper.join().is_err() {
+            if flush.is_complete() && !shipper.join() {
                 log_line!(error: "the shipper ended in a panic");
             }
         }
@@ -470,33 +527,4 @@ fn is_stored(state: &crate::control::State) -> bool {
         Ok(spool) => !spool.holds_up_to(state.spooled_seq).unwrap_or(true),
         Err(_) => !path.exists(),
     }
-}
-
-/// Runs `step` in a thread until it says that it is done; a panic in it costs one step.
-fn spawn<T: Send + 'static>(
-    name: &str,
-    control: &Arc<Control>,
-    mut state: T,
-    step: fn(&mut T) -> bool,
-) -> std::io::Result<JoinHandle<()>> {
-    let control = Arc::clone(control);
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            let panicked = AtomicBool::new(false);
-            loop {
-                match catch_unwind(AssertUnwindSafe(|| step(&mut state))) {
-                    Ok(true) => return,
-                    Ok(false) => panicked.store(false, Ordering::Relaxed),
-                    Err(_) => {
-                        log_line!(error: "a worker panicked and was restarted");
-                        let seen = control.snapshot();
-                        if panicked.swap(true, Ordering::Relaxed) && seen.stop_worker {
-                            return;
-                        }
-                        control.wait_until(Duration::from_secs(1), |state| state.stop_shipper);
-                    }
-                }
-            }
-        })
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use callmeter_core::{
     Billing, CallerRegistry, Clock, ErrorPolicy, HashKey, MetaPolicy, MetaRefusal, clean_text,
+    legacy_prompt_hash,
 };
 
 use crate::budget::{BudgetExceeded, BudgetScope};
@@ -72,6 +73,8 @@ pub(crate) struct Scope {
     pub(crate) environment: Option<String>,
     pub(crate) billing: Option<Billing>,
     pub(crate) host_name: Option<String>,
+    /// What records, where it is not the SDK for Rust.
+    pub(crate) sdk: Option<&'static str>,
 }
 
 /// What a row may keep of what passes by.
@@ -81,6 +84,17 @@ pub(crate) struct Privacy {
     pub(crate) errors: ErrorPolicy,
     pub(crate) key: HashKey,
     pub(crate) meta: MetaPolicy,
+}
+
+impl Privacy {
+    /// What is kept of a prompt.
+    pub(crate) fn hash_of_prompt(&self, prompt: &str) -> Option<String> {
+        match self.prompt_hash {
+            PromptHash::None => None,
+            PromptHash::Keyed => self.key.hash(prompt),
+            PromptHash::Sha256_12 => legacy_prompt_hash(prompt),
+        }
+    }
 }
 
 impl Recorder {

@@ -37,6 +37,7 @@ use crate::figures;
 use crate::guard::CallGuard;
 use crate::recorder::Recorder;
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
+use crate::site::Place;
 pub use crate::spool::{
     DeadFlight, Disk, FlightFigures, Hold, HomeDisk, MemorySpool, Rights, SpoolError, SpoolInlet,
     SpoolOutlet, SpoolOwner, SpooledRow,
@@ -101,7 +102,11 @@ impl DrivenProcess {
             return CallGuard::off();
         }
         let names = (caller, provider, model);
-        CallGuard::open(self.recorder.current(), names, Location::caller())
+        CallGuard::open(
+            self.recorder.current(),
+            names,
+            Place::Rust(Location::caller()),
+        )
     }
 
     /// Lets worker and shipper do what there is to do now; says how long both would wait.

@@ -7,11 +7,10 @@
 use callmeter_core::ScrubbedError;
 use callmeter_core::{
     Billing, CallId, ErrorKind, Field, Flags, MetaValue, Operation, PicoUsd, Status, TokenCount,
-    Usage, UsageSource, legacy_prompt_hash,
+    Usage, UsageSource,
 };
 
 use crate::guard::CallGuard;
-use crate::settings::PromptHash;
 use crate::station;
 
 /// Setters that only put a text into a field; an empty one is ignored.
@@ -253,12 +252,7 @@ impl CallGuard {
             let late = &mut open.late;
             station::with(buffer, |station| {
                 let privacy = &station.recorder.privacy;
-                let hash = match privacy.prompt_hash {
-                    PromptHash::None => None,
-                    PromptHash::Keyed => privacy.key.hash(prompt.as_ref()),
-                    PromptHash::Sha256_12 => legacy_prompt_hash(prompt.as_ref()),
-                };
-                if let Some(hash) = hash {
+                if let Some(hash) = privacy.hash_of_prompt(prompt.as_ref()) {
                     let _ = late.meta().insert("prompt_hash", hash, &privacy.meta);
                 }
             });

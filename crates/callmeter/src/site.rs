@@ -1,7 +1,7 @@
 //! Where a call is made: file and line, relative to the package root, found once for each place.
 //!
 //! A place in the source is a static; each thread remembers by its address where the text lies in the
-//! buffer's name table.
+//! buffer's name table. Places of another language are made static by its [binding](crate::binding).
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -15,6 +15,36 @@ const PLACES: usize = 64;
 /// The longest text of a place: file, line, and room to spare.
 const MAX_TEXT: usize = 192;
 
+/// A place in the source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Rust(&'static Location<'static>),
+    Foreign(&'static CallSite),
+    Unknown,
+}
+
+/// A place in the source of another language: the text that rows show, file and line.
+#[derive(Debug)]
+pub struct CallSite(Box<str>);
+
+impl CallSite {
+    /// A place that lives as long as the process: a binding makes one for each place and keeps to a bound.
+    pub fn lasting(file: &str, line: u32) -> &'static Self {
+        let text = Text::of(file, line);
+        Box::leak(Box::new(Self(text.as_str().into())))
+    }
+}
+
+impl Place {
+    fn address(self) -> Option<usize> {
+        match self {
+            Self::Rust(site) => Some(std::ptr::from_ref(site).addr()),
+            Self::Foreign(site) => Some(std::ptr::from_ref(site).addr()),
+            Self::Unknown => None,
+        }
+    }
+}
+
 type Remembered = Cell<Option<(usize, NameRef)>>;
 
 thread_local! {
@@ -25,10 +55,12 @@ thread_local! {
 #[inline]
 pub(crate) fn with_name<T>(
     buffer: &FlightBuffer,
-    site: &'static Location<'static>,
+    site: Place,
     use_it: impl FnOnce(Name<'_>) -> T,
 ) -> T {
-    let address = std::ptr::from_ref(site).addr();
+    let Some(address) = site.address() else {
+        return use_it(Name::None);
+    };
     let known = SEEN.with(|seen| seen.get(place_of(address))?.get());
     match known {
         Some((at, name)) if at == address && name.buffer_id() == buffer.id() => {
@@ -46,12 +78,20 @@ const fn place_of(address: usize) -> usize {
 #[cold]
 fn look_up<T>(
     buffer: &FlightBuffer,
-    site: &Location<'_>,
+    site: Place,
     address: usize,
     use_it: impl FnOnce(Name<'_>) -> T,
 ) -> T {
-    let text = Text::of(site);
-    if let Some(name) = buffer.name(text.as_str()) {
+    let shown;
+    let text = match site {
+        Place::Rust(site) => {
+            shown = Text::of(relative(site.file()), site.line());
+            shown.as_str()
+        }
+        Place::Foreign(site) => &site.0,
+        Place::Unknown => "",
+    };
+    if let Some(name) = buffer.name(text) {
         SEEN.with(|seen| {
             if let Some(place) = seen.get(place_of(address)) {
                 place.set(Some((address, name)));
@@ -59,7 +99,7 @@ fn look_up<T>(
         });
         return use_it(Name::Known(name));
     }
-    use_it(text.as_str().into())
+    use_it(text.into())
 }
 
 /// A text on the stack; what does not fit is left out at its front.
@@ -69,12 +109,11 @@ struct Text {
 }
 
 impl Text {
-    fn of(site: &Location<'_>) -> Self {
+    fn of(file: &str, line: u32) -> Self {
         let mut text = Self {
             bytes: [0; MAX_TEXT],
             len: 0,
         };
-        let file = relative(site.file());
         // Of a path the end tells most.
         let room = Field::CallSite.limit();
         let mut from = file.len().saturating_sub(room.saturating_sub(8));
@@ -82,7 +121,7 @@ impl Text {
             from = from.saturating_add(1);
         }
         let file = file.get(from..).unwrap_or_default();
-        let _ = write!(text, "{file}:{}", site.line());
+        let _ = write!(text, "{file}:{line}");
         text
     }
 
@@ -134,7 +173,14 @@ mod tests {
     #[test]
     fn a_place_has_its_file_and_line() {
         let site = Location::caller();
-        let text = Text::of(site);
+        let text = Text::of(relative(site.file()), site.line());
         assert_eq!(text.as_str(), format!("src/site.rs:{}", site.line()));
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_stays() {
+        let text = Text::of(&format!("{}/sales/copy.py", "é".repeat(200)), 4_000_000);
+        assert!(text.as_str().ends_with("é/sales/copy.py:4000000"));
+        assert!(text.as_str().len() <= Field::CallSite.limit() + 8);
     }
 }

@@ -18,6 +18,9 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::spool::{ASIDE_EXTENSION, Shared, SpoolReader, identity};
 
+/// How often a home is looked at whose spools end meanwhile.
+const LOOKS: u32 = 100;
+
 /// Where the calls of a home are.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -70,6 +73,17 @@ impl Home {
     /// When the home cannot be read. A home that does not exist has no calls. Files that cannot be read are
     /// named in the result, not counted.
     pub fn standing(&self) -> io::Result<HomeStanding> {
+        // A spool that ends in the middle of it is neither here nor in the ledger yet: then once more.
+        for _ in 0..LOOKS {
+            if let Some(standing) = self.look_once()? {
+                return Ok(standing);
+            }
+        }
+        Err(io::Error::other("the home's spools come and go"))
+    }
+
+    /// `None` when a spool went meanwhile.
+    fn look_once(&self) -> io::Result<Option<HomeStanding>> {
         let mut standing = HomeStanding::default();
         // Flight files first: a call that leaves one meanwhile is found in the spool, and known by its id.
         let flights = self.read_flights(&mut standing);
@@ -92,6 +106,7 @@ impl Home {
                     shared.calls.extend(with_flights.calls);
                     shared.losses.extend(with_flights.losses);
                 }
+                Err(_) if !path.try_exists().unwrap_or(true) => return Ok(None),
                 Err(error) => standing.unreadable.push((path, error.to_string())),
             }
         }
@@ -99,7 +114,7 @@ impl Home {
             standing.count_flight(flight, &shared);
         }
         standing.set_aside = self.set_aside();
-        Ok(standing)
+        Ok(Some(standing))
     }
 
     fn read_flights(&self, standing: &mut HomeStanding) -> Vec<(PathBuf, AdoptedCalls)> {

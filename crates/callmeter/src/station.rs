@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use callmeter_core::{CallId, Field, Layer, Timestamp};
@@ -17,7 +16,7 @@ use callmeter_flight::{
 
 use crate::late::bounded;
 use crate::recorder::{Recorder, Scope};
-use crate::site;
+use crate::site::{self, Place};
 
 static STATIONS: Mutex<Vec<Arc<Station>>> = Mutex::new(Vec::new());
 
@@ -105,9 +104,10 @@ impl Station {
     pub(crate) fn open(
         &self,
         (caller, provider, model): (&str, &str, &str),
-        place: &'static Location<'static>,
+        place: Place,
+        ago_us: u64,
     ) -> Result<(FlightSlot, CallId, u64), Refused> {
-        let moment = self.recorder.time.now();
+        let moment = self.recorder.time.now().earlier(ago_us);
         // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
         let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
         let scope = if self.recorder.registry.is_empty() {
@@ -159,6 +159,7 @@ impl Station {
             provider: bounded(call.provider, Field::Provider.limit()).into(),
             model_requested: bounded(call.model, Field::ModelRequested.limit()).into(),
             scope,
+            rev: call.rev,
             ..Opening::new(call_id, Layer::Proxy, opened_ns)
         };
         let slot = if scope.is_some() {
@@ -253,7 +254,7 @@ impl Fields for Scope {
         if let Some(billing) = self.billing {
             put(Field::Billing.tag(), billing.into());
         }
-        put(Field::Sdk.tag(), Value::Text(SDK));
+        put(Field::Sdk.tag(), Value::Text(self.sdk.unwrap_or(SDK)));
     }
 }
 

@@ -16,6 +16,7 @@ use callmeter_core::Timestamp;
 use callmeter_flight::{FlightError, InFlight, Switch};
 
 use crate::home::Home;
+use crate::spool::Rights;
 
 const FILE: &str = "switch";
 const OFF: &str = "off";
@@ -72,7 +73,7 @@ impl Home {
             },
             Some(text) => {
                 self.make()?;
-                write_aside(&path, text.as_bytes())?;
+                write_aside(&path, text.as_bytes(), self.rights())?;
             }
         }
         let (processes, mut untold) = self.in_flight();
@@ -103,18 +104,21 @@ impl Home {
     }
 }
 
-/// Writes a small file of this user's alone, whole or not at all, and follows no link.
-pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a small file for those who have these rights, whole or not at all, and follows no link.
+pub(crate) fn write_aside(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     let mut random = [0_u8; 8];
     crate::random::fill(&mut random);
     let aside = path.with_extension(format!("{:016x}", u64::from_le_bytes(random)));
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, rights.file_mode());
     let written = options
         .open(&aside)
-        .and_then(|mut file| io::Write::write_all(&mut file, bytes))
+        .and_then(|mut file| {
+            rights.open_to_group(&file)?;
+            io::Write::write_all(&mut file, bytes)
+        })
         .and_then(|()| fs::rename(&aside, path));
     if written.is_err() {
         let _ = fs::remove_file(&aside);

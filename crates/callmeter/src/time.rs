@@ -31,6 +31,19 @@ pub(crate) struct Moment {
     pub(crate) ns: u64,
 }
 
+impl Moment {
+    /// The moment that so many microseconds before this one was.
+    #[inline]
+    pub(crate) fn earlier(self, us: u64) -> Self {
+        Self {
+            at: self
+                .at
+                .saturating_add_micros(us.cast_signed().saturating_neg()),
+            ns: self.ns.saturating_sub(us.saturating_mul(1_000)),
+        }
+    }
+}
+
 impl Time {
     pub(crate) fn system() -> Self {
         let time = Self::System {

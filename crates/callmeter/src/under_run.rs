@@ -183,8 +183,7 @@ fn note(home: &Home, ids: &[CallId]) -> io::Result<()> {
     if file.metadata()?.len() > (most as u64).saturating_mul(2) {
         let all = fs::read(&path)?;
         let from = all.len().saturating_sub(most);
-        crate::switch::write_aside(&path, all.get(from..).unwrap_or_default())?;
-        home.rights().open_to_group(&fs::File::open(&path)?)?;
+        crate::switch::write_aside(&path, all.get(from..).unwrap_or_default(), home.rights())?;
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};
 
-use callmeter_core::CallId;
+use callmeter_core::{Ack, CallId, CallRecord, Sink, SinkError, SinkErrorKind};
+use callmeter_flight::Busy;
 use callmeter_testkit::fork::in_forked_child;
 
 use crate::support::{PATIENCE, Place};
@@ -99,6 +100,55 @@ fn parent_and_child_both_record_while_the_parent_s_threads_go_on() {
         .iter()
         .filter(|row| row.caller.as_deref() == Some("parent"));
     assert_eq!(of_parent.count(), made.len() + FORKS - 1);
+}
+
+/// A sink on the other side of a network, or none.
+struct DistantSink {
+    is_distant: bool,
+    inner: callmeter_testkit::sink::MemorySink,
+    /// Whether a fork had to wait, and may go on now.
+    seen: std::sync::mpsc::Sender<bool>,
+}
+
+impl Sink for DistantSink {
+    fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
+        let began = std::time::Instant::now();
+        // The worker, and the recorders of other tests, are at work for moments.
+        while self.is_distant && Busy::is_any() {
+            if began.elapsed() > PATIENCE {
+                return Err(SinkError::new(SinkErrorKind::Retry, "a fork would wait"));
+            }
+            std::thread::yield_now();
+        }
+        let _ = self.seen.send(Busy::is_any());
+        self.inner.write(batch)
+    }
+
+    fn may_be_forked(&self) -> bool {
+        self.is_distant
+    }
+}
+
+#[test]
+fn a_fork_waits_for_a_batch_on_its_way_into_a_file_and_not_for_one_in_a_network() {
+    for is_distant in [true, false] {
+        let (seen, has_seen) = std::sync::mpsc::channel();
+        let place = Place::with(|builder| {
+            let inner = callmeter_testkit::sink::MemorySink::default();
+            builder.sink("distant", move || {
+                Ok(Box::new(DistantSink {
+                    is_distant,
+                    inner: inner.clone(),
+                    seen: seen.clone(),
+                }))
+            })
+        });
+        place.callmeter.call("host", "openai", "gpt-5").finish();
+        assert!(place.callmeter.flush(PATIENCE).is_complete());
+        let was_held = has_seen.recv_timeout(PATIENCE).unwrap();
+        // A distant one may see another thread at work by now; one that is not distant always sees its own.
+        assert!(was_held || is_distant);
+    }
 }
 
 #[test]

@@ -17,9 +17,9 @@ pub(crate) fn resolve(global: &GlobalArgs) -> Result<Settings, Failures> {
 }
 
 /// The settings as far as they can be used, and what is wrong with the rest.
-pub(crate) fn resolve_what_can_be(global: &GlobalArgs) -> (Settings, Option<Failures>) {
+pub(crate) fn resolve_what_can_be(global: &GlobalArgs) -> (Resolved, Option<Failures>) {
     let (resolved, errors) = Settings::resolve_what_can_be(&sources(global));
-    (resolved.settings, errors.map(|errors| failures(&errors)))
+    (resolved, errors.map(|errors| failures(&errors)))
 }
 
 fn resolve_all(global: &GlobalArgs) -> Result<Resolved, Failures> {

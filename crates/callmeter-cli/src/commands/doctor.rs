@@ -4,16 +4,27 @@
 
 use std::process::ExitCode;
 
+use callmeter::settings::{Compat, PromptHash, Resolved};
 use callmeter::{Home, HomeStanding, Switch};
 use callmeter_core::DropReason;
 use callmeter_flight::{FlightBuffer, Options};
-use callmeter_store::StoreError;
+use callmeter_store::{Filter, StoreError};
 
 use crate::args::GlobalArgs;
 use crate::commands::{config, status, switch};
 use crate::context::Context;
+use crate::doubles::Doubles;
 use crate::failure;
 use crate::print;
+
+/// The settings whose defaults `compat` chooses.
+const COMPAT_HABITS: [&str; 5] = [
+    "store.layout",
+    "privacy.prompt_hash",
+    "privacy.errors",
+    "prices.book",
+    "log.style",
+];
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +73,7 @@ impl Findings {
 
 pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
-    let (settings, failures) = config::resolve_what_can_be(global);
+    let (resolved, failures) = config::resolve_what_can_be(global);
     match failures {
         None => findings.add("settings", Verdict::Fine, "can be used"),
         Some(failures) => {
@@ -71,7 +82,8 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
             findings.hint("calls wait in the spool until every setting can be used");
         }
     }
-    let context = Context::with(settings, global);
+    look_at_compat(&resolved, &mut findings);
+    let context = Context::with(resolved.settings, global);
     look_at_switches(&context, &mut findings);
     look_at_home(&context, &mut findings);
     look_at_store(&context, &mut findings);
@@ -85,6 +97,33 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Under `compat`: which habits of the replaced module are in force, and which were set otherwise.
+fn look_at_compat(resolved: &Resolved, findings: &mut Findings) {
+    if resolved.settings.compat == Compat::Off {
+        return;
+    }
+    let named = |key: &str| resolved.origins.iter().find(|origin| origin.key == key);
+    let by = named("compat").map_or("", |origin| origin.origin.as_str());
+    let habits = COMPAT_HABITS.iter().filter_map(|key| named(key));
+    let habits: Vec<String> = habits
+        .map(|origin| format!("{} = {} ({})", origin.key, origin.value, origin.origin))
+        .collect();
+    let says = format!(
+        "stands in for ai_call_logger, from {by}\n{}",
+        habits.join("\n")
+    );
+    let is_guessable = resolved.settings.privacy.prompt_hash == PromptHash::Sha256_12;
+    let verdict = if is_guessable {
+        Verdict::Note
+    } else {
+        Verdict::Fine
+    };
+    findings.add("compat", verdict, says);
+    if is_guessable {
+        findings.hint("short prompts can be guessed from sha256-12: privacy.prompt_hash = \"keyed\", once nothing compares them with old rows");
+    }
 }
 
 /// Calls are recorded while environment and home both say so; the third, `set_enabled`, is the host's own.
@@ -313,8 +352,12 @@ fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
 
 fn look_at_store(context: &Context, findings: &mut Findings) {
     let url = &context.url;
-    let facts = match context.existing_store().and_then(|mut store| store.facts()) {
-        Ok(facts) => facts,
+    let opened = context.existing_store().and_then(|mut store| {
+        let doubles = Doubles::of(context, &mut store, &Filter::default())?;
+        Ok((store.facts()?, doubles))
+    });
+    let (facts, doubles) = match opened {
+        Ok(read) => read,
         Err(StoreError::NotFound(_)) => {
             findings.add(
                 "store",
@@ -356,6 +399,17 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         );
         findings.add("zone", Verdict::Note, says);
         findings.hint("a store keeps the zone that it was made with");
+    }
+    if let Some(doubles) = doubles.in_words() {
+        findings.add(
+            "doubles",
+            Verdict::Note,
+            format!("possible doubles: {doubles}"),
+        );
+        findings.hint(
+            "these are guards under `callmeter run` of providers that it did not lead; give the guard the name of the \
+             provider that its call went to, or take the guard away",
+        );
     }
     if facts.rejected > 0 {
         let says = format!(

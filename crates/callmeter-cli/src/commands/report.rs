@@ -14,6 +14,7 @@ use callmeter_store::{
 use crate::args::{PeriodArg, ReportArgs};
 use crate::commands::status;
 use crate::context::{Context, filter_of, range_text};
+use crate::doubles::Doubles;
 use crate::failure::Failure;
 use crate::print;
 use crate::span::day_text;
@@ -48,6 +49,7 @@ pub(crate) struct Report {
     pub(crate) totals: Totals,
     unpriced: Vec<Unpriced>,
     reported: Vec<Reported>,
+    doubles: Doubles,
 }
 
 pub(crate) fn make(
@@ -96,6 +98,7 @@ pub(crate) fn make(
     Ok(Report {
         unpriced: store.unpriced(&filter)?,
         reported: store.reported(&filter)?,
+        doubles: Doubles::of(context, store, &filter)?,
         filter,
         zone: zone.name().to_owned(),
         book: format!(
@@ -144,6 +147,11 @@ impl Report {
         text.push('\n');
         text.push_str(&self.unpriced_lines());
         text.push_str(&self.reported_lines());
+        if let Some(doubles) = self.doubles.in_words() {
+            text.push_str(&format!(
+                "possible doubles: {doubles} (guards under `callmeter run` of providers that it did not lead)\n"
+            ));
+        }
         text.push_str(&status::complete_line(
             &context.home.standing()?.conservation,
         ));
@@ -308,6 +316,7 @@ impl Report {
             "totals": figures_json(&self.totals),
             "unpriced": unpriced,
             "reported": self.reported.iter().map(reported_json).collect::<Vec<_>>(),
+            "possible_doubles": { "calls": self.doubles.calls, "cost_usd": self.doubles.cost.to_string() },
             "complete": status::complete_json(&context.home.standing()?.conservation),
         });
         Ok(format!("{object}\n"))

@@ -137,7 +137,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const FIRST_ROW: &str = "`callmeter demo`, or in your code a guard: callmeter::call(\"caller\", \"provider\", \"model\")";
+const FIRST_ROW: &str = "`callmeter run -- COMMAND`, `callmeter demo`, or in your code a guard: callmeter::call(\"caller\", \"provider\", \"model\")";
 
 /// Says how the first row comes, where a table would be empty.
 pub(crate) fn nothing_yet(context: &Context) -> anyhow::Result<ExitCode> {

@@ -13,7 +13,7 @@ mod workload;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -239,8 +239,7 @@ impl Replay {
 
 impl Worker {
     fn start(orders: &Orders, made: &[u32], done: &Arc<AtomicU64>) -> anyhow::Result<Self> {
-        let exe = std::env::current_exe().context("cannot find this program")?;
-        let mut child = Command::new(exe)
+        let mut child = crate::this_program()?
             .args(["demo", "--worker", &orders.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

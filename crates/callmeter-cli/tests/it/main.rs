@@ -5,6 +5,7 @@ mod ai_calls;
 mod demo;
 mod errors;
 mod filters;
+mod formats;
 mod inspect;
 mod kills;
 mod looks;

@@ -276,6 +276,42 @@ fn a_run_within_another_leaves_the_calls_to_the_outer_one() {
 }
 
 #[test]
+fn variables_that_an_ended_run_left_behind_lead_nowhere_and_are_led_anew() {
+    let place = Place::new();
+    let gone = "http://127.0.0.1:9";
+    let mut command = run(&place, &["env"]);
+    command
+        .env("CALLMETER_RUN_URL", gone)
+        .env("OPENAI_BASE_URL", format!("{gone}/u/openai/v1"))
+        .env("HTTPS_PROXY", gone);
+    let child = environment(&command.output().unwrap());
+    assert_ne!(child["CALLMETER_RUN_URL"], gone);
+    assert_eq!(
+        child["OPENAI_BASE_URL"],
+        format!("{}/u/openai/v1", child["CALLMETER_RUN_URL"])
+    );
+    assert!(!child.contains_key("HTTPS_PROXY"));
+}
+
+#[test]
+fn a_variable_of_a_dotenv_file_is_left_to_the_program_and_that_is_told() {
+    let place = Place::new();
+    place.write(
+        ".env",
+        "OPENAI_BASE_URL=https://gateway.example/v1\nOPENAI_API_KEY=sk-marker-4711\n",
+    );
+    let output = output(&place, &["env"]);
+    let child = environment(&output);
+    assert!(!child.contains_key("OPENAI_BASE_URL") && child.contains_key("ANTHROPIC_BASE_URL"));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("left alone: OPENAI_BASE_URL, OPENAI_API_BASE: not set, because it"),
+        "{said}"
+    );
+    assert!(!said.contains("gateway.example") && !said.contains("sk-marker"));
+}
+
+#[test]
 fn where_calls_cannot_be_recorded_the_command_runs_all_the_same() {
     let place = Place::new();
     std::fs::write(place.path().join("home"), "no directory").unwrap();

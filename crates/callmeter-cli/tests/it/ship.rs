@@ -10,7 +10,7 @@ use callmeter_store::{Filter, SqliteReader};
 use crate::support::Place;
 
 /// Spools calls of a process that is no more.
-fn spool(place: &Place, calls: u64) {
+pub(crate) fn spool(place: &Place, calls: u64) {
     let now = SystemClock.now();
     let owner = SpoolOwner {
         home: place.home().display().to_string(),
@@ -25,7 +25,7 @@ fn spool(place: &Place, calls: u64) {
     spool.append(&rows, &[], false).unwrap();
 }
 
-fn stored(place: &Place) -> u64 {
+pub(crate) fn stored(place: &Place) -> u64 {
     SqliteReader::open(&place.store())
         .and_then(|mut store| store.totals(&Filter::default()))
         .map_or(0, |totals| totals.calls)

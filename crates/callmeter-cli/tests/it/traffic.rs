@@ -360,6 +360,17 @@ fn serve_passes_calls_on_by_its_routes_tells_figures_and_ends_with_everything_st
 }
 
 #[test]
+fn serve_ships_what_other_processes_of_the_home_left() {
+    let place = Place::new();
+    crate::ship::spool(&place, 5);
+    let serve = Serve::start(&place, "");
+    while crate::ship::stored(&place) < 5 {
+        std::thread::yield_now();
+    }
+    assert_eq!(serve.stop().0, Some(0));
+}
+
+#[test]
 fn serve_listens_on_this_machine_only() {
     let place = Place::new();
     for listen in ["0.0.0.0:0", "[::]:0"] {
@@ -401,7 +412,7 @@ fn a_run_in_front_of_serve_leaves_the_row_to_it() {
     chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({}));
     let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
     assert!(
-        said.contains("OPENAI_BASE_URL leads to a callmeter"),
+        said.contains("OPENAI_BASE_URL: leads to a callmeter"),
         "{said}"
     );
     assert_eq!(serve.stop().0, Some(0));
@@ -477,8 +488,8 @@ fn a_child_that_guards_its_calls() {
         return;
     };
     let callmeter = callmeter::builder().init().unwrap();
-    for provider in ["openai", "mistral"] {
-        let mut call = callmeter::call("guarded", provider, "gpt-4o");
+    for (provider, model) in [("openai", "gpt-4o"), ("mistral", "mistral-large-2411")] {
+        let mut call = callmeter::call("guarded", provider, model);
         if provider == "openai" {
             let answer = chat(&url, "gpt-4o", &json!({}));
             assert_eq!(answer.status, 200);
@@ -512,12 +523,69 @@ fn a_guard_around_a_call_that_passes_leaves_the_money_to_the_proxy_s_row() {
     rows.sort_by_key(|row| (row["layer"].to_string(), row["provider"].to_string()));
     let layers = ["guard", "guard", "proxy"].map(Value::from);
     assert_eq!(field(&rows, "layer"), layers.iter().collect::<Vec<_>>());
-    // The other provider was not led through the proxy: its guard has its price, or none for want of one.
+    // The other provider was not led through the proxy: its guard has its price, and may be a double.
+    let price = rows[0]["cost_usd"].as_str().unwrap();
     assert_eq!(rows[0]["provider"], "mistral");
-    assert_ne!(rows[0]["unpriced_reason"], "counted_elsewhere");
     assert_eq!(
         (&rows[1]["cost_usd"], &rows[1]["unpriced_reason"]),
         (&Value::Null, &json!("counted_elsewhere"))
     );
     assert!(rows[2]["cost_usd"].is_string(), "{}", rows[2]);
+    let report = place.run(&["report", "--json"]);
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(
+        report["possible_doubles"],
+        json!({ "calls": 1, "cost_usd": price })
+    );
+    for command in ["report", "doctor"] {
+        let output = place.run(&[command]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("possible doubles: 1 call, $"), "{said}");
+    }
+}
+
+#[test]
+fn calls_pass_while_recording_is_off_and_the_summary_says_so() {
+    let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
+    let openai = format!("{}/v1", provider.url());
+    let variables = [
+        ("OPENAI_BASE_URL", openai.as_str()),
+        ("AI_CALL_LOGGING_ENABLED", "false"),
+    ];
+    let mut run = Run::start(&place, &[], &variables);
+    let led = run.variables();
+    assert_eq!(
+        chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({})).status,
+        200
+    );
+    let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
+    assert!(said.contains("not stored: recording is off"), "{said}");
+    assert_eq!(rows(&place).len(), 0);
+}
+
+#[test]
+fn calls_pass_while_the_store_is_down_and_are_stored_by_whoever_comes_later() {
+    let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
+    let openai = format!("{}/v1", provider.url());
+    std::fs::write(place.path().join("down.sqlite"), "no store at all").unwrap();
+    let store = format!("sqlite:{}", place.path().join("down.sqlite").display());
+    let variables = [
+        ("OPENAI_BASE_URL", openai.as_str()),
+        ("CALLMETER_STORE_URL", &store),
+        ("CALLMETER_EXIT_FLUSH", "100ms"),
+    ];
+    let mut run = Run::start(&place, &[], &variables);
+    let led = run.variables();
+    assert_eq!(
+        chat(&led["OPENAI_BASE_URL"], "gpt-4o", &json!({})).status,
+        200
+    );
+    let said = String::from_utf8_lossy(&run.end().stderr).into_owned();
+    assert!(
+        said.contains("not stored: the store has not answered yet"),
+        "{said}"
+    );
+    std::fs::remove_file(place.path().join("down.sqlite")).unwrap();
+    let shipped = place.run(&["--store", &store, "ship", "--once"]);
+    assert_eq!(String::from_utf8_lossy(&shipped.stdout), "shipped 1 call\n");
 }

@@ -222,7 +222,8 @@ impl<'t> Walk<'t> {
         let (quote, raw) = self.quoted()?;
         let key = key?;
         if NAMES.contains(&key) {
-            let name = holes::read("id", raw).filter(|hole| hole.bytes == raw.len());
+            let whole = |shape| holes::read(shape, raw).filter(|hole| hole.bytes == raw.len());
+            let name = whole("id").or_else(|| whole("reason"));
             if let Some(name) = &name {
                 self.codes.see(key, &name.kept);
             }

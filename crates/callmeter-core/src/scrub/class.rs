@@ -51,7 +51,23 @@ const ENDINGS: &[&str] = &[
     "UndefinedColumn",
     "UndefinedFunction",
     "Fault",
+    "Representation",
+    "Truncation",
+    "OutOfRange",
+    "Privilege",
+    "NotAvailable",
+    "Shutdown",
+    "Connections",
+    "Transaction",
+    "DivisionByZero",
+    "DiskFull",
+    "OutOfMemory",
+    "ObjectInUse",
+    "InvalidPassword",
 ];
+
+/// How names of exceptions in camel case begin.
+const BEGINNINGS: &[&str] = &["Undefined", "Duplicate", "Invalid", "TooMany"];
 
 /// Names of exceptions in lower case.
 const LOWER: &[&str] = &["error", "gaierror", "herror", "timeout"];
@@ -79,6 +95,10 @@ const PREFIX_WORDS: &[&str] = &[
     "generate",
     "google",
     "host",
+    "hosts",
+    "providers",
+    "retries",
+    "attempts",
     "http",
     "https",
     "last",
@@ -116,8 +136,16 @@ pub(super) fn given(name: &str) -> Option<String> {
 pub(super) fn is_exception(name: &str) -> bool {
     let last = last_segment(name);
     let is_cased = last.starts_with(|c: char| c.is_ascii_uppercase())
-        && ENDINGS.iter().any(|ending| last.ends_with(ending));
+        && (ENDINGS.iter().any(|ending| last.ends_with(ending)) || begins_as_one(last));
     name.len() <= LONGEST && (is_cased || LOWER.contains(&last))
+}
+
+/// Whether a name in camel case begins as those of exceptions do.
+fn begins_as_one(name: &str) -> bool {
+    let rest = BEGINNINGS
+        .iter()
+        .find_map(|beginning| name.strip_prefix(beginning));
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 /// The type that a text begins with, and its message.
@@ -129,9 +157,27 @@ pub(super) fn head(text: &str) -> Option<(&str, &str)> {
     }
     let rest = match rest {
         "" | ":" => "",
-        _ => rest.strip_prefix(": ")?,
+        _ => match rest.strip_prefix(": ") {
+            Some(message) => message,
+            None => printed(rest)?,
+        },
     };
     Some((name, rest))
+}
+
+/// The message of an exception as `repr` prints it: `ConnectError('…')`.
+fn printed(rest: &str) -> Option<&str> {
+    if rest == "()" {
+        return Some("");
+    }
+    let inner = rest.strip_prefix('(')?.strip_suffix(')')?;
+    let inner = inner.strip_suffix(',').unwrap_or(inner);
+    ['\'', '"'].into_iter().find_map(|quote| {
+        let inner = inner.strip_prefix(quote)?.strip_suffix(quote)?;
+        // Of several arguments nothing is known.
+        let joint = format!("{quote}, ");
+        (!inner.contains(&joint)).then_some(inner)
+    })
 }
 
 /// What stands around a message: another type, SQLAlchemy's brackets, a host's own words. Gives the part that

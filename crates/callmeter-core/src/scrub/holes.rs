@@ -10,7 +10,7 @@ use super::{GAP, tables};
 use crate::meta::begins_like_a_secret;
 
 /// The longest name that is kept.
-const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 80;
 /// The most digits of a number that is kept: no card, no telephone has so few.
 const MOST_DIGITS: usize = 12;
 

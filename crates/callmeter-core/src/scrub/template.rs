@@ -112,7 +112,8 @@ impl<'t> Reading<'t> {
         if !reading.parts(template.pattern, "") {
             return None;
         }
-        reading.found.kind = template.kind.or(reading.found.kind);
+        // What is told within is the better word: the cause of a failure, not that there was one.
+        reading.found.kind = reading.found.kind.or(template.kind);
         reading.leave(reading.rest().len());
         Some(reading)
     }
@@ -190,7 +191,9 @@ impl<'t> Reading<'t> {
             "" => {}
             "." => self.out.push('.'),
             _ => {
-                self.out.push(' ');
+                if !self.out.ends_with(' ') {
+                    self.out.push(' ');
+                }
                 self.out.push_str(GAP);
             }
         }

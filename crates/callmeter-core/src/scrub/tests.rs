@@ -187,6 +187,13 @@ fn host_port_numbers_and_short_names_stay_and_the_rest_goes() {
             "KeyError: 'prompt_eval_count'",
         ),
         ("KeyError: 'Jane Doe'", "KeyError: '…'"),
+        (
+            "ConnectError('[Errno 111] Connection refused')",
+            "ConnectError: [Errno 111] Connection refused",
+        ),
+        ("ReadTimeout('timed out')", "ReadTimeout: timed out"),
+        ("ValueError('my secret')", "ValueError"),
+        ("TimeoutError()", "TimeoutError"),
     ] {
         assert_eq!(scrubbed(text), kept);
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod codec;
+mod errors;
 mod limits;
 mod merge;
 mod reference;

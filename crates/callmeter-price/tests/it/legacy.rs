@@ -44,7 +44,7 @@ fn an_unknown_model_is_free_with_a_warning_and_a_free_quota_is_free_without() {
 }
 
 #[test]
-fn an_imported_row_keeps_the_figure_that_it_came_with() {
+fn a_figure_that_the_host_gave_stands_and_one_of_the_wire_does_not() {
     let mut record = CallRecord::new(CallId::new(Timestamp::EPOCH, 1), Layer::Import, 0);
     record.model = Some("claude-opus-4-7".to_owned());
     record.usage = Usage::of(1_000, 1_000);
@@ -52,5 +52,9 @@ fn an_imported_row_keeps_the_figure_that_it_came_with() {
     let price = |record: &CallRecord| Book::legacy().price(record, &ProviderKinds::default());
     assert_eq!(price(&record).cost.cost, Some(PicoUsd::from_pico(7)));
     record.layer = Layer::Guard;
-    assert_eq!(price(&record).cost.cost, Some("0.09".parse().unwrap()));
+    assert_eq!(price(&record).cost.cost, Some(PicoUsd::from_pico(7)));
+    for layer in [Layer::Proxy, Layer::Sdk, Layer::Span] {
+        record.layer = layer;
+        assert_eq!(price(&record).cost.cost, Some("0.09".parse().unwrap()));
+    }
 }

@@ -1,6 +1,6 @@
 //! Which price counts.
 
-use callmeter_core::{CostSource, PicoUsd, Usage};
+use callmeter_core::{CallId, CallRecord, CostSource, Flags, Layer, PicoUsd, Timestamp, Usage};
 use callmeter_price::{Book, ProviderKinds};
 
 use crate::support::{MILLION_EACH, MILLION_IN, call, is, line, line_by, line_with, market, own};
@@ -242,4 +242,32 @@ fn r_18_the_user_s_book_is_before_the_catalogue() {
     record.model = Some("gpt-4o".into());
     assert_eq!(by(&record).cost, Some("2.5".parse().unwrap()));
     assert_eq!(by(&record).cost_source, Some(CostSource::Catalogue));
+}
+
+#[test]
+fn a_guard_whose_money_another_row_carries_is_unpriced_until_the_wire_completes_its_row() {
+    use callmeter_core::UnpricedReason;
+    let at: Timestamp = "2026-10-01T00:00:00Z".parse().unwrap();
+    let seen_by = |layer| {
+        let mut record = CallRecord::new(CallId::new(at, 7), layer, 0);
+        record.provider = Some("openai".to_owned());
+        record.model = Some("gpt-4o-mini".to_owned());
+        record.usage = Usage::of(1_000, 100);
+        record
+    };
+    let mut guard = seen_by(Layer::Guard);
+    guard.flags.insert(Flags::COUNTED_ELSEWHERE);
+    for book in [Book::market(), Book::legacy()] {
+        let alone = book.price(&guard, &ProviderKinds::default()).cost;
+        assert_eq!(
+            (alone.cost, alone.unpriced_reason),
+            (None, Some(UnpricedReason::CountedElsewhere))
+        );
+        let proxy = seen_by(Layer::Proxy);
+        for whole in [guard.clone().merge(&proxy), proxy.clone().merge(&guard)] {
+            assert!(whole.was_seen_by(Layer::Guard) && whole.was_seen_by(Layer::Proxy));
+            let cost = book.price(&whole, &ProviderKinds::default()).cost;
+            assert!(cost.cost.is_some() && cost.unpriced_reason.is_none());
+        }
+    }
 }

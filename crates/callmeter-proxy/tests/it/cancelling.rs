@@ -104,3 +104,34 @@ async fn what_does_not_end_in_time_is_broken_off_and_recorded() {
     upstream.lost_a_client().await;
     assert_eq!(rig.rows().await[0].status, Some(Status::Cancelled));
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_between_tries_cancels_the_outer_call_s_row() {
+    let first = Upstream::always(vec![Step::Gate]).await;
+    let last = Upstream::always(Vec::new()).await;
+    let upstreams = crate::rig::route([(first.url(), None), (last.url(), None)]);
+    let rig = Rig::of("ollama", upstreams).await;
+    let guard = rig
+        .recorder
+        .as_ref()
+        .unwrap()
+        .call("sales_copy", "ollama", "m");
+    let id = guard.id().unwrap().to_string();
+    let mut wire = Wire::connect(rig.address).await;
+    wire.send(post(
+        "/ollama/api/chat",
+        &[("x-callmeter-call", &id)],
+        r#"{"model":"m"}"#,
+    ))
+    .await;
+    first.request().await;
+    drop(wire);
+    first.lost_a_client().await;
+    guard.cancel();
+    let rows = rig.rows_at_rest().await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (rows[0].status.clone(), rows[0].error_kind),
+        (Some(Status::Cancelled), Some(ErrorKind::Cancelled))
+    );
+}

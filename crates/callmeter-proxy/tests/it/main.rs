@@ -8,9 +8,11 @@
 
 mod budgets;
 mod cancelling;
+mod environment;
 mod failures;
 mod fallback;
 mod http;
+mod oddities;
 mod protocols;
 mod rig;
 mod rows;

@@ -21,7 +21,7 @@ use crate::http::{Wire, ask, post};
 use crate::rig::Rig;
 use crate::upstream::{Step, Upstream, json, send};
 
-const REPLY: &str = r#"{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+pub(crate) const REPLY: &str = r#"{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
 
 /// A body of one piece.
 struct Whole(Option<Bytes>);
@@ -138,13 +138,13 @@ async fn a_stream_of_http_2_that_is_given_up_cancels_its_upstream_alone() {
 }
 
 /// An upstream with a certificate for `name`, whose issuer is written to a file.
-struct Secure {
-    address: SocketAddr,
+pub(crate) struct Secure {
+    pub(crate) address: SocketAddr,
     _dir: tempfile::TempDir,
-    ca: std::path::PathBuf,
+    pub(crate) ca: std::path::PathBuf,
 }
 
-async fn secure(name: &str, protocols: &[&[u8]]) -> Secure {
+pub(crate) async fn secure(name: &str, protocols: &[&[u8]]) -> Secure {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     // Issuers of one name would be told apart by their signatures alone.
     let common_name = rcgen::DnType::CommonName;

@@ -2,6 +2,7 @@
 //! no row.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use callmeter_core::{CallRecord, Layer, Status};
 use callmeter_proxy::Route;
@@ -279,6 +280,75 @@ async fn an_outer_call_and_its_traffic_are_one_row() {
         (rows[0].layer, rows[0].cache_hit),
         (Layer::Guard, Some(false))
     );
+}
+
+#[tokio::test]
+async fn a_client_that_tries_again_within_one_call_has_one_row_with_the_last_word() {
+    let refusals = AtomicU32::new(1);
+    let upstream = Upstream::by(move |_| match refusals.fetch_sub(1, Ordering::SeqCst) {
+        1 => json(429, r#"{"error":{"type":"rate_limit_error"}}"#),
+        _ => json(200, REPLY),
+    })
+    .await;
+    let rig = Rig::of("openai", crate::rig::route([(upstream.url(), None)])).await;
+    let guard = rig
+        .recorder
+        .as_ref()
+        .unwrap()
+        .call("sales_copy", "openai", "gpt-5-mini");
+    let id = guard.id().unwrap().to_string();
+    for status in [429, 200] {
+        let request = post(
+            "/v1/chat/completions",
+            &[("x-callmeter-call", &id)],
+            r#"{"model":"gpt-5-mini"}"#,
+        );
+        assert_eq!(ask(rig.address, request).await.status(), status);
+    }
+    guard.finish();
+    let rows = rig.rows_at_rest().await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (rows[0].status.clone(), rows[0].http_status),
+        (Some(Status::Ok), Some(200))
+    );
+    assert_eq!(rows[0].usage.input_tokens, Some(12));
+}
+
+#[tokio::test]
+async fn further_requests_within_one_call_are_rows_of_their_own() {
+    let upstream = Upstream::always(json(200, REPLY)).await;
+    let rig = Rig::of("openai", crate::rig::route([(upstream.url(), None)])).await;
+    let guard = rig
+        .recorder
+        .as_ref()
+        .unwrap()
+        .call("agent", "openai", "gpt-5-mini");
+    let call = guard.id().unwrap();
+    let id = call.to_string();
+    for _ in 0..3 {
+        let request = post(
+            "/v1/chat/completions",
+            &[("x-callmeter-call", &id)],
+            r#"{"model":"gpt-5-mini"}"#,
+        );
+        ask(rig.address, request).await;
+    }
+    guard.finish();
+    let rows = rig.rows_at_rest().await;
+    assert_eq!(rows.len(), 3);
+    let within = rows
+        .iter()
+        .filter(|row| row.parent_id == Some(call))
+        .count();
+    assert_eq!(
+        (
+            within,
+            rows.iter().filter(|row| row.call_id == call).count()
+        ),
+        (2, 1)
+    );
+    assert!(rows.iter().all(|row| row.usage.input_tokens == Some(12)));
 }
 
 #[tokio::test]

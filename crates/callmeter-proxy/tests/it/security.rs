@@ -90,6 +90,22 @@ async fn a_name_that_leads_here_from_a_page_is_refused() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_host_may_not_ask() {
+    let upstream = Upstream::always(json(200, OK)).await;
+    let rig = Rig::to(&upstream.url()).await;
+    for (origin, status) in [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3000", 200),
+        ("vscode-webview://x", 200),
+    ] {
+        let request =
+            format!("GET /u/fake/ HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n\r\n");
+        assert_eq!(refused(&rig, &request).await.0, status, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_request_cannot_hide_in_the_body_of_a_first() {
     let upstream = Upstream::always(json(200, OK)).await;
     let rig = Rig::to(&upstream.url()).await;

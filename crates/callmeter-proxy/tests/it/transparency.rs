@@ -128,6 +128,10 @@ async fn answers_without_a_body_have_none() {
             "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"x\"\r\n\r\n",
         ),
         ("GET", "HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n"),
+        (
+            "HEAD",
+            "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
         ("GET", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n"),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (
@@ -291,4 +295,149 @@ async fn many_requests_share_connections_on_both_sides() {
     }
     assert_eq!(rig.tally.figures().connections, 1);
     assert_eq!(rig.tally.figures().requests, 50);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let upstream =
+        Upstream::always(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    for path in ["/u/fake/x", "/u/fake/v1/chat/completions"] {
+        let mut wire = Wire::connect(rig.address).await;
+        wire.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")).await;
+        assert_eq!(
+            wire.until(b"\r\n\r\n").await.unwrap(),
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+        );
+        wire.send("{}").await;
+        assert_eq!(wire.response("POST").await.unwrap().text(), "ok");
+        assert_eq!(upstream.request().await.text(), "{}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_gets_no_interim_answer_and_a_body_that_ends_with_its_connection() {
+    let answer = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = Upstream::always(vec![send(answer)]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let answer = exchange(rig.address, "/u/fake", b"GET {path}/ HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer.interim.len(),
+            answer.text(),
+            answer.header("transfer-encoding")
+        ),
+        (0, "ok", None)
+    );
+}
+
+#[tokio::test]
+async fn of_two_framings_of_an_answer_the_chunks_count() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = Upstream::always(vec![send(answer)]).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let answer = exchange(rig.address, "/u/fake", GET.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.text(), answer.header("content-length")),
+        ("ok", None)
+    );
+}
+
+#[tokio::test]
+async fn requests_that_are_sent_ahead_are_answered_in_their_order() {
+    let upstream = Upstream::by(|request| {
+        let body = request.first_line.clone();
+        vec![
+            send("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+            send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )),
+        ]
+    })
+    .await;
+    let rig = Rig::to(&upstream.url()).await;
+    let mut wire = Wire::connect(rig.address).await;
+    let ahead: String = (0..10)
+        .map(|number| format!("GET /u/fake/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        .collect();
+    wire.send(ahead).await;
+    for number in 0..10 {
+        assert_eq!(
+            wire.response("GET").await.unwrap().text(),
+            format!("GET /{number} HTTP/1.1")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_slows_its_upstream_down_and_fills_no_memory() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::AsyncWriteExt;
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 1_024;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let quick = Upstream::always(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]).await;
+    let (slow_url, quick_url) = (
+        format!("http://{}", listener.local_addr().unwrap()),
+        quick.url(),
+    );
+    let rig = Rig::with(|config| {
+        config.routes.insert(
+            "slow".into(),
+            callmeter_proxy::Route::to(slow_url.parse().unwrap()),
+        );
+        config.routes.insert(
+            "quick".into(),
+            callmeter_proxy::Route::to(quick_url.parse().unwrap()),
+        );
+    })
+    .await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    tokio::spawn(async move {
+        let mut wire = Wire::new(listener.accept().await.unwrap().0);
+        wire.until(b"\r\n\r\n").await.unwrap();
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+            PIECE * PIECES
+        ))
+        .await;
+        for _ in 0..PIECES {
+            wire.stream.write_all(&[b'x'; PIECE]).await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut wire = Wire::connect(rig.address).await;
+    wire.send("GET /u/slow/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    // The upstream is at rest when a hundred other exchanges find its count unchanged.
+    let mut other = Wire::connect(rig.address).await;
+    loop {
+        let before = sent.load(Ordering::SeqCst);
+        for _ in 0..100 {
+            other
+                .send("GET /u/quick/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
+            assert_eq!(other.response("GET").await.unwrap().status(), 200);
+        }
+        if before > 0 && sent.load(Ordering::SeqCst) == before {
+            break;
+        }
+    }
+    let at_rest = sent.load(Ordering::SeqCst);
+    assert!(
+        at_rest < PIECES / 2,
+        "{at_rest} of {PIECES} pieces went although nobody read"
+    );
+    let answer = wire.response("GET").await.unwrap();
+    assert_eq!(
+        (answer.body.len(), answer.ending),
+        (PIECE * PIECES, Ending::Whole)
+    );
 }

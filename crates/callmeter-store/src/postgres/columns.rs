@@ -2,7 +2,7 @@
 
 use callmeter_core::CallRecord;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::{Param, Tx, byteas, int2s, int4s, int8s};
 use super::names::Names;
@@ -59,6 +59,26 @@ impl Column {
         Ok(())
     }
 
+    /// What it holds of a row.
+    fn value(&self, row: usize) -> Option<&(dyn ToSql + Sync)> {
+        fn of<T: ToSql + Sync>(column: &[T], row: usize) -> Option<&(dyn ToSql + Sync)> {
+            column.get(row).map(|value| value as &(dyn ToSql + Sync))
+        }
+        match self {
+            Self::Two(column) => of(column, row),
+            Self::Four(column) => of(column, row),
+            Self::Eight(column) => of(column, row),
+        }
+    }
+
+    const fn element(&self) -> Type {
+        match self {
+            Self::Two(_) => Type::INT2,
+            Self::Four(_) => Type::INT4,
+            Self::Eight(_) => Type::INT8,
+        }
+    }
+
     fn param(&self) -> Param<'_> {
         match self {
             Self::Two(column) => int2s(column),
@@ -103,6 +123,34 @@ impl Rows {
 
     pub(super) fn is_empty(&self) -> bool {
         self.ext.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ext.len()
+    }
+
+    /// Copies the rows, all or none; one that is there is a unique violation.
+    pub(super) fn copy(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        let sql = format!(
+            "COPY callmeter.calls ({}, ext) FROM STDIN (FORMAT binary)",
+            NUMBERS.join(", ")
+        );
+        let types: Vec<Type> = self
+            .columns
+            .iter()
+            .map(Column::element)
+            .chain([Type::BYTEA])
+            .collect();
+        let values: Option<Vec<_>> = (0..self.len()).map(|row| self.values(row)).collect();
+        let values = values.ok_or_else(|| super::broken("a row has not all of its columns"))?;
+        Ok(tx.copy(&sql, &types, &values)?)
+    }
+
+    /// A row, `ext` last.
+    fn values(&self, row: usize) -> Option<Vec<&(dyn ToSql + Sync)>> {
+        let ext = self.ext.get(row).map(|ext| ext as &(dyn ToSql + Sync));
+        let columns = self.columns.iter().map(|column| column.value(row));
+        columns.chain([ext]).collect()
     }
 
     fn params(&self) -> Vec<Param<'_>> {

@@ -9,6 +9,7 @@ mod books;
 mod columns;
 mod condition;
 mod connect;
+mod copying;
 mod legacy;
 
 pub use self::adopt::{

@@ -193,7 +193,8 @@ INSERT INTO callmeter.names (id, kind, name) VALUES
   (1, 0, '~other'), (2, 4, 'ok'), (3, 4, 'error'), (4, 4, 'fallback'), (5, 4, 'cancelled'), (6, 4, 'aborted');
 ";
 
-/// What format 2 adds: the audit of reprices, and an index of the calls whose provider stated the cost that counts.
+/// What format 2 adds: the audit of reprices, an index of the calls whose provider stated
+/// the cost that counts, and one of the calls of a model.
 pub(super) const SCHEMA_2: &str = "
 CREATE TABLE callmeter.reprices (
   rev bigint PRIMARY KEY,
@@ -223,6 +224,8 @@ CREATE TABLE callmeter.reprice_runs (
 );
 
 CREATE INDEX calls_reported ON callmeter.calls (hi) WHERE cost_source = 2;
+
+CREATE INDEX calls_by_model ON callmeter.calls (model, hi, lo);
 ";
 
 /// What `about` says.

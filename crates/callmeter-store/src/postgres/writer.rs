@@ -1,7 +1,7 @@
 //! The sink on PostgreSQL.
 //!
-//! A batch is one transaction: rows sorted by id and inserted all at once; of those that were there already the
-//! stored ones are locked, merged and replaced; then the rollups are changed by what the rows changed. Writers
+//! A batch is one transaction: rows sorted by id and inserted all at once, by a copy where none is there already
+//! ([`copying`](super::copying)); of those that are the stored ones are locked, merged and replaced; then the rollups are changed by what the rows changed. Writers
 //! may be many: they meet in the order of ids, then in the order of the rollups' lock. Nothing of a batch that
 //! failed is stored; of one whose answer was lost all may be. Sending it again, cut otherwise or in another order,
 //! changes nothing more.
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use callmeter_core::{Ack, CallRecord, Clock, Cost, Sink, SinkError, Timestamp};
 
 use super::connect::{Access, Limits, Session, Tx, byteas, int8s, texts};
+use super::copying::Copying;
 use super::names::{Names, clean};
 use super::schema::{About, Lock};
 use super::{books, columns, rollup};
@@ -31,6 +32,7 @@ pub struct PostgresStore {
     door: Door,
     names: Names,
     admission: Admission,
+    copying: Copying,
     has_rollups: bool,
 }
 
@@ -86,6 +88,7 @@ impl PostgresStore {
             door: Door::new(revision, options.providers),
             names: Names::default(),
             admission: Admission::default(),
+            copying: Copying::default(),
             has_rollups: true,
         })
     }
@@ -96,6 +99,20 @@ impl PostgresStore {
     pub fn without_rollups(mut self) -> Self {
         self.has_rollups = false;
         self
+    }
+
+    /// Copies batches of so many calls on, whatever is cheaper, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn copying_from(mut self, rows: usize) -> Self {
+        self.copying.from_rows(rows);
+        self
+    }
+
+    /// How many rows went in by a copy so far, for tests.
+    #[doc(hidden)]
+    pub fn copied(&self) -> u64 {
+        self.copying.copied()
     }
 
     /// Sets how long a statement may take and how long it waits for another writer; 30 s and 5 s unless told.
@@ -133,6 +150,7 @@ impl PostgresStore {
             door: &mut self.door,
             names: &mut self.names,
             admission: &mut self.admission,
+            copying: &mut self.copying,
             has_rollups: self.has_rollups,
         };
         let takes_any_age = self.takes_any_age;
@@ -184,6 +202,11 @@ impl Sink for PostgresStore {
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
         self.store(batch).map_err(SinkError::from)
     }
+
+    /// Making a connection looks names up, for which the C library has locks; a batch on one has none.
+    fn may_be_forked(&self) -> bool {
+        self.session.is_open()
+    }
 }
 
 fn priced<'a>(door: &mut Door, calls: impl Iterator<Item = Seen<'a>>) -> Vec<Entering<'a>> {
@@ -212,6 +235,7 @@ struct Writing<'a> {
     door: &'a mut Door,
     names: &'a mut Names,
     admission: &'a mut Admission,
+    copying: &'a mut Copying,
     has_rollups: bool,
 }
 
@@ -253,12 +277,17 @@ impl Writing<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let inserted: HashSet<(i64, i64)> = rows.insert(tx)?.into_iter().collect();
+        let is_copied = self.copying.try_insert(tx, &rows)?;
+        let inserted: HashSet<(i64, i64)> = if is_copied {
+            HashSet::new()
+        } else {
+            rows.insert(tx)?.into_iter().collect()
+        };
         let mut changes = Changes::default();
         let mut known = Vec::new();
         for (call, numbers) in entering.into_iter().zip(numbers) {
             let id = call.record.call_id;
-            if inserted.contains(&(id.hi(), id.lo())) {
+            if is_copied || inserted.contains(&(id.hi(), id.lo())) {
                 ack.inserted += 1;
                 changes.add(self.zone, &numbers, (&call.record, &call.cost), 1)?;
             } else {

@@ -10,6 +10,7 @@ mod format;
 #[cfg(all(unix, feature = "postgres"))]
 mod legacy;
 mod limits;
+mod lists;
 mod oracle;
 mod partitions;
 mod processes;

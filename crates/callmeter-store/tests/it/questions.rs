@@ -116,6 +116,37 @@ proptest! {
 }
 
 #[test]
+fn a_question_in_sql_is_answered_row_by_row_and_writes_nothing() {
+    let place = Place::new();
+    let calls: Vec<_> = (1..21).map(|n| call(n, 1)).collect();
+    write(&mut place.store(), &calls);
+    let reader = place.reader();
+    let asked = reader
+        .query("SELECT caller, count(*) AS n FROM recorded_calls GROUP BY 1 ORDER BY 1;")
+        .unwrap();
+    let columns = asked[0].split(',').collect::<Vec<_>>();
+    assert!(
+        columns[0].starts_with("{\"caller\":"),
+        "in the order of the question: {asked:?}"
+    );
+    let calls = reader.query("SELECT count(*) AS n FROM calls").unwrap();
+    assert_eq!(calls, ["{\"n\":20}"]);
+    for sql in [
+        "DELETE FROM calls",
+        "SELECT 1; DELETE FROM calls",
+        "SELECT",
+        "",
+        "SELECT no_such FROM calls",
+    ] {
+        assert!(reader.query(sql).is_err(), "{sql}");
+    }
+    assert_eq!(
+        reader.query("SELECT count(*) AS n FROM calls").unwrap(),
+        calls
+    );
+}
+
+#[test]
 fn a_call_is_found_by_the_ids_that_host_and_provider_gave() {
     let place = Place::new();
     let mut record = call(1, 1);

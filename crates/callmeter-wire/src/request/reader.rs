@@ -72,6 +72,11 @@ impl RequestReader {
         }
     }
 
+    /// What the request line and the headers say; the body may yet say more.
+    pub const fn facts(&self) -> &RequestFacts {
+        &self.facts
+    }
+
     /// The next bytes of the body, its content encoding already removed.
     pub fn push(&mut self, bytes: &[u8]) {
         match &mut self.form {

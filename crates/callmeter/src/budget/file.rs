@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use callmeter_core::{PicoUsd, Timestamp, UsdTotal};
 
 use crate::home::Home;
+use crate::spool::Rights;
 use crate::switch::write_aside;
 
 const FILE: &str = "budgets";
@@ -73,7 +74,7 @@ fn entry_of(line: &str) -> Option<(String, Entry)> {
 }
 
 /// Writes the file.
-pub(super) fn write(path: &Path, entries: &Entries) -> io::Result<()> {
+pub(super) fn write(path: &Path, entries: &Entries, rights: Rights) -> io::Result<()> {
     let mut text = format!("{HEAD}\n");
     for (name, entry) in entries {
         let told: Vec<String> = entry.told.iter().map(u32::to_string).collect();
@@ -86,7 +87,7 @@ pub(super) fn write(path: &Path, entries: &Entries) -> io::Result<()> {
             told.join(",")
         ));
     }
-    write_aside(path, text.as_bytes())
+    write_aside(path, text.as_bytes(), rights)
 }
 
 #[cfg(test)]
@@ -107,7 +108,7 @@ mod tests {
             };
             let entries = Entries::from([("größe, all".to_owned(), entry)]);
             let path = dir.path().join(FILE);
-            write(&path, &entries).unwrap();
+            write(&path, &entries, Rights::User).unwrap();
             prop_assert_eq!(read(&path).unwrap(), entries);
         }
 

@@ -268,6 +268,7 @@ mod tests {
 
     use super::super::file::Entry;
     use super::*;
+    use crate::spool::Rights;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -308,7 +309,7 @@ mod tests {
             .into_keys()
             .map(|name| (name, entry.clone()))
             .collect();
-        file::write(&file::path_in(&home), &entries).unwrap();
+        file::write(&file::path_in(&home), &entries, Rights::User).unwrap();
         budgets.refresh(&home);
         (budgets, dir, clock)
     }

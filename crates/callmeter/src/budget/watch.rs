@@ -128,7 +128,7 @@ impl BudgetWatch {
             };
             entries.insert(standing.name, entry);
         }
-        if let Err(error) = file::write(&path, &entries) {
+        if let Err(error) = file::write(&path, &entries, self.home.rights()) {
             log_line!(debug: %error, "the standing of budgets cannot be written to the home");
         }
         self.entries = Some(entries);

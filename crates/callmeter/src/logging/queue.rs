@@ -63,6 +63,8 @@ struct State {
     /// Lines that found no room, since the last that did.
     untold: u64,
     dropped: u64,
+    /// Whether whoever waits should go on without a line.
+    is_let_go: bool,
 }
 
 impl LogLines {
@@ -79,7 +81,7 @@ impl LogLines {
                 return Some(line);
             }
             let left = deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if left.is_zero() || state.is_let_go {
                 return None;
             }
             state = self
@@ -88,6 +90,13 @@ impl LogLines {
                 .wait_timeout(state, left)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
         }
+    }
+
+    /// Lets a thread that waits for a line go on without one, now and whenever it waits again.
+    pub fn let_go(&self) {
+        let state = self.queue.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).is_let_go = true;
+        self.queue.has_lines.notify_all();
     }
 
     /// How many lines were left out so far: the queue was full, or more than 100 came in a second.
@@ -149,6 +158,7 @@ pub(super) fn replace(capacity: usize) -> LogLines {
             second: None,
             untold: 0,
             dropped: 0,
+            is_let_go: false,
         }),
         has_lines: Condvar::new(),
     });
@@ -198,6 +208,7 @@ mod tests {
             second: None,
             untold: 0,
             dropped: 0,
+            is_let_go: false,
         }
     }
 
@@ -223,6 +234,15 @@ mod tests {
                 "later"
             ]
         );
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_let_go() {
+        let lines = replace(4);
+        push(line("before"));
+        lines.let_go();
+        assert!(lines.next(Duration::from_secs(600)).is_some());
+        assert!(lines.next(Duration::from_secs(600)).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::queue::{self, LogLevel, LogLine};
-use super::{LEGACY_LOGGER, LOGGER};
+use super::{LEGACY_LOGGER, LEGACY_MARK, LOGGER};
 
 /// The longest line, in characters.
 const LONGEST: usize = 2_000;
@@ -51,6 +51,12 @@ impl Subscriber for Lines {
         let mut text = Text::default();
         event.record(&mut text);
         text.message.push_str(&text.fields);
+        // Lines from below the SDK, as those of the stores, know no style.
+        let is_plain = logger == LOGGER && super::is_legacy();
+        let logger = if is_plain { LEGACY_LOGGER } else { logger };
+        if is_plain {
+            text.message.insert_str(0, LEGACY_MARK);
+        }
         let (text, _) = clean_text(&text.message, LONGEST);
         queue::push(LogLine {
             level,

@@ -262,7 +262,7 @@ pub(super) static KEYS: [Key; 35] = [
     },
     Key {
         name: "privacy.errors",
-        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/concepts/errors.md",
+        purpose: "what becomes of an error's text: nothing of it is kept but type, code and HTTP status, or of known errors also host, port, numbers and short names; see docs/reference/errors.md",
         takes: "class or scrubbed",
         default: "class; scrubbed under compat",
         is_secret: false,
@@ -548,7 +548,7 @@ pub(super) static KEYS: [Key; 35] = [
         name: "proxy.max_body_bytes",
         purpose: "the longest body of a request that is passed on; a response has no limit",
         takes: "a size of at least 64 KiB",
-        default: "256MiB",
+        default: "1GiB",
         is_secret: false,
         apply: |settings, raw, _| {
             settings.proxy.max_body_bytes = value::size(raw, 64 << 10)?;

@@ -61,7 +61,7 @@ impl Default for ProxySettings {
             http_proxy: false,
             ca_file: None,
             max_head_bytes: 64 << 10,
-            max_body_bytes: 256 << 20,
+            max_body_bytes: 1 << 30,
             max_connections: 4_096,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! One process a home and store is elected by a lock; the others stand by and take over when it dies. It
 //! ships the spools of living and dead processes alike, and adopts what the dead left in their flight
-//! files. Fresh rows flow at once, a backlog beside them in a lane of its own ([`backlog`]). A batch that
+//! files, whether the store answers or not. Fresh rows flow at once, a backlog beside them in a lane of its own ([`backlog`]). A batch that
 //! fails is sent again with back-off and jitter ([`health`]); a batch that holds a row no store will take
 //! is halved until that row stands alone and is set aside ([`sending`]). The spools themselves are the
 //! business of [`spools`]. Rows of a newer record format stay
@@ -26,10 +26,12 @@ use callmeter_flight::Busy;
 use self::backlog::{Allowance, Lane, Lanes};
 use self::health::Health;
 use self::sending::SendError;
+use self::spools::LOOK_FOR_THE_DEAD_EVERY;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
 use crate::budget::BudgetWatch;
-use crate::control::Control;
+use crate::control::{Control, Parking, State};
+use crate::crew::{Hand, Step};
 use crate::spool::{Disk, Hold};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -145,19 +147,6 @@ impl Shipper {
         self
     }
 
-    /// One round in a thread of its own; says whether it was the last.
-    pub(crate) fn step(&mut self) -> bool {
-        let pause = self.tick();
-        let seen = self.control.snapshot();
-        if seen.stop_shipper {
-            return true;
-        }
-        self.control.wait_until(pause, |state| {
-            state.stop_shipper || state.flush_spooled > seen.flush_spooled
-        });
-        false
-    }
-
     /// Does what there is to do; says how long to wait before the next time.
     pub(crate) fn tick(&mut self) -> Duration {
         let _busy = Busy::begin();
@@ -171,7 +160,7 @@ impl Shipper {
             return STAND_BY;
         }
         if now < self.not_before {
-            return Duration::from_nanos(self.not_before.saturating_sub(now));
+            return self.rest(now);
         }
         match self.ship_what_is_due(now) {
             Ok(Some(pause)) => {
@@ -183,7 +172,10 @@ impl Shipper {
                 self.tidy(now);
                 POLL
             }
-            Err(SendError::Sink(error)) => self.store_failed(&error, now),
+            Err(SendError::Sink(error)) => {
+                self.store_failed(&error, now);
+                self.rest(now)
+            }
             Err(SendError::Spool(name, error)) => {
                 self.spool_failed(&name, &error);
                 POLL
@@ -304,7 +296,12 @@ impl Shipper {
         });
     }
 
-    fn store_failed(&mut self, error: &SinkError, now: u64) -> Duration {
+    /// How long to wait while the store is given its time: the dead are looked for meanwhile.
+    fn rest(&self, now: u64) -> Duration {
+        passed(now, self.not_before).min(LOOK_FOR_THE_DEAD_EVERY)
+    }
+
+    fn store_failed(&mut self, error: &SinkError, now: u64) {
         let pause = self.health.failed(error);
         if self.health.is_failing() {
             // Whatever failed, a new connection is the next trial's best chance.
@@ -317,12 +314,37 @@ impl Shipper {
             self.tell_error(&error.to_string());
         }
         self.not_before = now.saturating_add(nanos(pause));
-        pause
     }
 
     fn tell_error(&self, message: &str) {
         self.control
             .update(|state| state.last_error = Some(message.to_owned()));
+    }
+}
+
+impl Hand for Shipper {
+    const NAME: &'static str = "callmeter-ship";
+
+    fn step(&mut self) -> Step {
+        let pause = self.tick();
+        let seen = self.control.snapshot();
+        if seen.stop_shipper {
+            return Step::Last;
+        }
+        if seen.shipper_parking == Parking::Asked {
+            self.lay_down_office();
+            return Step::AtRest;
+        }
+        self.control.wait_until(pause, |state| {
+            state.stop_shipper
+                || state.flush_spooled > seen.flush_spooled
+                || state.shipper_parking != seen.shipper_parking
+        });
+        Step::Again
+    }
+
+    fn parking(state: &mut State) -> &mut Parking {
+        &mut state.shipper_parking
     }
 }
 

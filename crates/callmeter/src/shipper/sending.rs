@@ -1,6 +1,7 @@
 //! One batch on its way: gathered from several spools, sent, answered for, cut where a row is poison.
 
 use callmeter_core::{CallRecord, DecodeError, SinkError, SinkErrorKind};
+use callmeter_flight::Busy;
 
 use super::backlog::Lane;
 use super::{Shipped, Shipper};
@@ -107,7 +108,12 @@ impl Shipper {
         let Some(sink) = &mut self.sink else {
             return Ok(());
         };
-        match sink.write(records) {
+        let written = if sink.may_be_forked() {
+            Busy::pause(|| sink.write(records))
+        } else {
+            sink.write(records)
+        };
+        match written {
             // Which ones expired the answer does not say: each spool's rows are sent alone, so that its own
             // figures are right even if another's cannot be changed now.
             Ok(ack) if ack.expired > 0 && first_spool(rows) < rows.len() => {

@@ -8,7 +8,7 @@ use crate::adoption::OpenSpool;
 use crate::logging::log_line;
 use crate::spool::SpoolError;
 
-const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_FOR_THE_DEAD_EVERY: Duration = Duration::from_secs(1);
 const GIVE_BACK_SPACE_EVERY: Duration = Duration::from_secs(1);
 /// How long a spool that failed is left alone.
 const REST_OF_A_SPOOL: Duration = Duration::from_secs(1);
@@ -31,6 +31,14 @@ impl Shipper {
             self.control.update(|state| state.is_shipping = is_shipping);
         }
         self.office.is_some()
+    }
+
+    /// Lets another process of the home ship: this one rests.
+    pub(super) fn lay_down_office(&mut self) {
+        self.office = None;
+        self.spools.clear();
+        self.lanes.clear();
+        self.control.update(|state| state.is_shipping = false);
     }
 
     /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.

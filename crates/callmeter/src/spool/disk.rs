@@ -11,7 +11,8 @@ use super::journal::{DeadFlight, Disk, Hold, SpoolInlet, SpoolOutlet, SpoolOwner
 use super::memory::MemorySpool;
 use super::rights::Rights;
 use super::{
-    ASIDE_EXTENSION, FILE_EXTENSIONS, LEASE_EXTENSION, SpoolError, SpoolReader, SpoolWriter,
+    ASIDE_EXTENSION, FILE_EXTENSIONS, LEASE_EXTENSION, MAKING_EXTENSION, SpoolError, SpoolReader,
+    SpoolWriter,
 };
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -59,6 +60,22 @@ impl HomeDisk {
         paths.find(|path| path.symlink_metadata().is_ok())
     }
 
+    /// Removes spools whose makers died before they were whole: nothing was ever in them.
+    fn remove_unfinished(&self) {
+        let entries = fs::read_dir(self.home.spool_dir()).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_unfinished = |path: &PathBuf| {
+            path.extension()
+                .is_some_and(|ending| ending == MAKING_EXTENSION)
+        };
+        for path in paths.filter(is_unfinished) {
+            if let Ok(Some(hold)) = self.hold(&path.with_extension(LEASE_EXTENSION)) {
+                super::remove_files(&path);
+                drop(hold);
+            }
+        }
+    }
+
     fn hold(&self, path: &Path) -> Result<Option<Hold>, SpoolError> {
         let lease = Lease::try_take_with(path, self.rights().file_mode())?;
         Ok(lease.map(|lease| Box::new(lease) as Hold))
@@ -68,6 +85,7 @@ impl HomeDisk {
 impl Disk for HomeDisk {
     fn create(&self, owner: &SpoolOwner) -> Result<Box<dyn SpoolInlet>, SpoolError> {
         self.home.make()?;
+        self.remove_unfinished();
         let writer = SpoolWriter::create(&self.home.spool_dir(), owner, self.rights())?;
         Ok(Box::new(writer))
     }

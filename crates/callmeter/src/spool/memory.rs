@@ -32,6 +32,7 @@ struct State {
     spooled: u64,
     acknowledged: u64,
     rejected: u64,
+    given_up: u64,
 }
 
 impl MemorySpool {
@@ -87,6 +88,23 @@ impl MemorySpool {
         }
         state.spooled = state.spooled.saturating_sub(count as u64);
         Ok(count)
+    }
+
+    /// Lets go of every row; says how many there were.
+    pub(crate) fn give_up(&self) -> u64 {
+        let mut state = self.state();
+        let lost = state.rows.len() as u64;
+        state.rows.clear();
+        state.bytes = 0;
+        state.spooled = state.spooled.saturating_sub(lost);
+        state.given_up = state.given_up.saturating_add(lost);
+        lost
+    }
+
+    /// How many rows were let go because their process ended. A store may have taken some of them, and only its
+    /// answer was lost.
+    pub fn given_up(&self) -> u64 {
+        self.state().given_up
     }
 
     fn remove(state: &mut State, seqs: &[i64]) -> u64 {

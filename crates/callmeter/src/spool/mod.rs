@@ -64,6 +64,9 @@ pub(crate) const SPOOL_EXTENSION: &str = "spool";
 /// The ending of their leases.
 pub(crate) const LEASE_EXTENSION: &str = "lease";
 
+/// The ending of a spool that is just being made.
+pub(crate) const MAKING_EXTENSION: &str = "making";
+
 /// The ending that damaged files get.
 pub(crate) const ASIDE_EXTENSION: &str = "damaged";
 
@@ -72,7 +75,9 @@ const FILE_EXTENSIONS: [&str; 3] = [SPOOL_EXTENSION, "spool-wal", "spool-shm"];
 
 /// Removes a spool's files, as far as they are there, the lease last.
 pub(crate) fn remove_files(path: &Path) {
-    for extension in FILE_EXTENSIONS.into_iter().chain([LEASE_EXTENSION]) {
+    let unfinished = [MAKING_EXTENSION, "making-journal"];
+    let all = FILE_EXTENSIONS.into_iter().chain(unfinished);
+    for extension in all.chain([LEASE_EXTENSION]) {
         let _ = std::fs::remove_file(path.with_extension(extension));
     }
 }

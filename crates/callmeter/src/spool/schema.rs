@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
-use super::SpoolError;
 use super::rights::Rights;
+use super::{MAKING_EXTENSION, SpoolError};
 
 /// The format that this build writes.
 pub const FORMAT: u32 = 1;
@@ -16,7 +16,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x434d_5350;
 
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-pub(crate) const SCHEMA: &str = "
+const SCHEMA: &str = "
 CREATE TABLE header(
   id INTEGER PRIMARY KEY CHECK (id = 1),
   format INTEGER NOT NULL, min_reader INTEGER NOT NULL, min_writer INTEGER NOT NULL,
@@ -48,15 +48,30 @@ CREATE TABLE rejected(
 INSERT INTO progress VALUES (1, 1, 0, 0, 0, 0);
 ";
 
-/// Makes an empty spool file.
-pub(crate) fn create(path: &Path, rights: Rights) -> Result<Connection, SpoolError> {
-    rights.make_file(path)?;
-    let db = connect(path)?;
+/// Makes a spool file without rows; `describe` writes its header.
+///
+/// It is made under another name, in one commit that syncs, and gets its own when it is whole: a spool that is
+/// found has its tables, whether its maker was killed midway or power was lost.
+pub(crate) fn create(
+    path: &Path,
+    rights: Rights,
+    describe: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+) -> Result<Connection, SpoolError> {
+    let making = path.with_extension(MAKING_EXTENSION);
+    rights.make_file(&making)?;
+    let mut db = connect(&making)?;
     db.pragma_update(None, "page_size", 8192)?;
     // Before the first table: pages that rows have left go back to the disk (`reader`).
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    db.pragma_update(None, "application_id", APPLICATION_ID)?;
-    db.pragma_update(None, "user_version", FORMAT)?;
+    let transaction = db.transaction()?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.execute_batch(SCHEMA)?;
+    describe(&transaction)?;
+    transaction.commit()?;
+    drop(db);
+    std::fs::rename(&making, path)?;
+    let db = connect(path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     Ok(db)
 }
@@ -70,11 +85,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, SpoolError> {
             path: path.to_owned(),
         });
     }
-    let (format, min_reader, min_writer): (u32, u32, u32) = db.query_row(
-        "SELECT format, min_reader, min_writer FROM header WHERE id = 1",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )?;
+    let (format, min_reader, min_writer) = versions(&db)?;
     // Whoever ships a spool writes to it as well.
     if min_reader.max(min_writer) > FORMAT {
         return Err(SpoolError::NewerFormat {
@@ -83,6 +94,28 @@ pub(crate) fn open(path: &Path) -> Result<Connection, SpoolError> {
         });
     }
     Ok(db)
+}
+
+/// What the header says of formats.
+///
+/// A file that is marked as a spool and has no tables lost them: with its log by a loss of power, where the build
+/// that made it did not sync them, or on a disk that only says that it syncs.
+fn versions(db: &Connection) -> Result<(u32, u32, u32), SpoolError> {
+    let has_header: bool = db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'header')",
+        [],
+        |row| row.get(0),
+    )?;
+    let lost = || SpoolError::Corrupt("its tables are missing".to_owned());
+    if !has_header {
+        return Err(lost());
+    }
+    let read = db.query_row(
+        "SELECT format, min_reader, min_writer FROM header WHERE id = 1",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    );
+    Ok(read.optional()?.ok_or_else(lost)?)
 }
 
 fn connect(path: &Path) -> Result<Connection, SpoolError> {

@@ -38,23 +38,18 @@ impl SpoolWriter {
         let lease_path = path.with_extension(LEASE_EXTENSION);
         let lease =
             Lease::try_take_with(&lease_path, rights.file_mode())?.ok_or(SpoolError::Busy)?;
-        let made = schema::create(&path, rights).and_then(|db| {
-            let transaction = db.unchecked_transaction()?;
-            transaction.execute_batch(schema::SCHEMA)?;
-            transaction.execute(
-                "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    FORMAT,
-                    name,
-                    owner.home,
-                    owner.store,
-                    owner.made_at.as_micros(),
-                    concat!("callmeter ", env!("CARGO_PKG_VERSION")),
-                    std::process::id()
-                ],
-            )?;
-            transaction.commit()?;
-            Ok(db)
+        let made = schema::create(&path, rights, |transaction| {
+            let header = params![
+                FORMAT,
+                name,
+                owner.home,
+                owner.store,
+                owner.made_at.as_micros(),
+                concat!("callmeter ", env!("CARGO_PKG_VERSION")),
+                std::process::id()
+            ];
+            let insert = "INSERT INTO header VALUES (1, ?1, ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            transaction.execute(insert, header).map(|_| ())
         });
         let db = made.inspect_err(|_| {
             // Nothing was promised yet: half a file would only be in the way.

@@ -84,6 +84,7 @@ impl Worker {
         self.account_for_losses();
         let mut past = Figures::default();
         let spooling = &mut self.spooling;
+        spooling.give_up_memory(&self.drainers);
         self.drainers
             .retain_mut(|drainer| !spooling.retire(drainer, &mut past));
         self.tell_past(past);

@@ -19,7 +19,8 @@ use callmeter_core::{CallRecord, Clock};
 use callmeter_flight::{Busy, Drainer};
 
 use self::spooling::Spooling;
-use crate::control::Control;
+use crate::control::{Control, Parking, State};
+use crate::crew::{Hand, Step};
 use crate::keeper::Keeper;
 use crate::logging::killed::KilledLines;
 use crate::recorder::Recorder;
@@ -90,23 +91,13 @@ impl Worker {
         worker
     }
 
-    /// One round in a thread of its own; says whether it was the last.
-    pub(crate) fn step(&mut self) -> bool {
-        let seen = self.control.snapshot();
-        let Some(pause) = self.tick() else {
-            return true;
-        };
-        self.control.wait_until(pause, |state| {
-            state.stop_worker != seen.stop_worker || state.flush_asked > seen.flush_asked
-        });
-        false
-    }
-
     /// Does what there is to do; says how long to wait before the next time. `None` when it was told to
     /// stop and everything finished before is in the spool, or the spool fails.
     pub(crate) fn tick(&mut self) -> Option<Duration> {
         let before = self.control.snapshot();
-        let is_asked = before.stop_worker || before.flush_asked > before.flush_spooled;
+        let is_asked = before.stop_worker
+            || before.flush_asked > before.flush_spooled
+            || before.worker_parking == Parking::Asked;
         let moved = self.round(is_asked);
         let is_at_rest = self.held.is_empty() && self.spooling.is_at_rest(is_asked);
         if is_at_rest && moved == 0 {
@@ -119,6 +110,7 @@ impl Worker {
         }
         let is_failing = self.spooling.is_failing();
         if before.stop_worker && is_failing {
+            self.spooling.give_up_memory(&self.drainers);
             return None;
         }
         Some(if is_failing {
@@ -177,6 +169,31 @@ impl Worker {
                 state.spooled_seq = seq;
             });
         }
+    }
+}
+
+impl Hand for Worker {
+    const NAME: &'static str = "callmeter-spool";
+
+    fn step(&mut self) -> Step {
+        let seen = self.control.snapshot();
+        let Some(pause) = self.tick() else {
+            return Step::Last;
+        };
+        // Everything finished before is in the spool, or the spool fails.
+        if seen.worker_parking == Parking::Asked && pause == IDLE_POLL {
+            return Step::AtRest;
+        }
+        self.control.wait_until(pause, |state| {
+            state.stop_worker != seen.stop_worker
+                || state.flush_asked > seen.flush_asked
+                || state.worker_parking != seen.worker_parking
+        });
+        Step::Again
+    }
+
+    fn parking(state: &mut State) -> &mut Parking {
+        &mut state.worker_parking
     }
 }
 

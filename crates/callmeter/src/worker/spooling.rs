@@ -88,7 +88,7 @@ impl Spooling {
         let is_synced_in_time = self.recorder.plan.spool.sync == SpoolSync::Power;
         let is_sync_due =
             self.unsynced && (now || is_synced_in_time && passed(self.last_sync, at) >= SYNC_EVERY);
-        if !has_handed_out && !is_sync_due && !self.is_unready() && self.is_settled() {
+        if !has_handed_out && !is_sync_due && !self.is_unready() && !self.is_retry_due(at) {
             return None;
         }
         if !batch.is_empty() && self.is_over_ceiling(at) && !self.make_room(batch.len()) {
@@ -354,13 +354,38 @@ impl Spooling {
         self.spool.as_ref().is_some_and(|spool| spool.has_unready())
     }
 
-    /// Whether nothing waits for the disk to come back.
-    fn is_settled(&self) -> bool {
+    /// Whether something waits for the disk, or for room on it. At the ceiling rows in memory wait until the
+    /// store has taken some, and cost no transaction meanwhile.
+    fn is_retry_due(&mut self, at: u64) -> bool {
         let has_rows = self
             .memory
             .as_ref()
             .is_some_and(|memory| !memory.is_empty());
-        !(self.disk_failed.is_some() || has_rows)
+        let drops_newest = self.recorder.plan.spool.when_full == WhenFull::DropNewest;
+        self.disk_failed.is_some() || has_rows && !(drops_newest && self.is_over_ceiling(at))
+    }
+
+    /// At the end: what lies in memory dies with the process. It is counted where it can be, in the spool or
+    /// in a flight file that then stays for its adopter.
+    pub(super) fn give_up_memory(&mut self, drainers: &[Drainer]) {
+        let lost = self.memory.as_ref().map_or(0, MemorySpool::give_up);
+        if lost == 0 {
+            return;
+        }
+        let reason = self
+            .disk_failed
+            .map_or(DropReason::Ceiling, |(_, reason)| reason);
+        log_line!(error: calls = lost,
+            reason = reason.as_str(),
+            "calls are lost with the memory of this process: neither the disk nor the store took them"
+        );
+        let sync = true;
+        let spool = self.spool.as_mut();
+        if spool.is_none_or(|spool| spool.append(&[], &[(reason, lost)], sync).is_err())
+            && let Some(current) = drainers.first()
+        {
+            current.buffer().count_lost_after(reason, lost);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use callmeter::seams::{
     DeadFlight, Disk, Hold, HomeDisk, MemorySpool, SpoolError, SpoolInlet, SpoolOutlet, SpoolOwner,
@@ -406,4 +407,24 @@ fn a_spool_whose_owner_died_without_a_word_is_shipped_and_removed() {
     assert_eq!((standing.finished, standing.acknowledged), (4, 1));
     assert!(standing.holds());
     assert_eq!(home.disk().spools().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn the_dead_are_adopted_while_a_store_that_is_down_is_given_its_time() {
+    let home = place();
+    home.sink.set_down(true);
+    let mut spool = home.spool();
+    spool.append(&[call(100)], &[], false).unwrap();
+    spool.append(&[], &[], false).unwrap();
+    let mut shipper = home.shipper();
+    // By then the pauses are between half a minute and a whole one.
+    home.drive(&mut shipper, Duration::from_secs(600));
+    assert!(shipper.is_degraded());
+    a_process_that_died(&home);
+    home.drive(&mut shipper, Duration::from_secs(3));
+    assert!(home.disk().flights().is_empty(), "adopted");
+    assert_eq!(home.standing().spooled, 23);
+    home.sink.set_down(false);
+    home.drive(&mut shipper, Duration::from_secs(120));
+    assert_eq!(home.stored().len(), 23);
 }

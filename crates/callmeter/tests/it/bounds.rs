@@ -195,6 +195,77 @@ fn memory_without_disk_and_store_is_bounded_and_what_has_no_room_is_counted() {
     assert_eq!(process.home.sink.calls().len() as u64, figures.acknowledged);
 }
 
+/// The home is in the way of itself: its disk takes nothing.
+fn take_the_disk_away(process: &Process) -> std::path::PathBuf {
+    let path = process.home.path();
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::write(&path, "in the way").unwrap();
+    path
+}
+
+fn end(process: &mut Process) {
+    process.process.ask_to_end();
+    while !process.process.has_ended() {
+        process.home.clock.pass(50_000);
+        process.process.tick_worker();
+    }
+}
+
+#[test]
+fn rows_in_memory_cost_nothing_at_the_ceiling_and_are_counted_when_the_process_ends() {
+    let mut process = process(|settings| settings.spool.max_bytes = 1 << 20);
+    process.home.sink.set_down(true);
+    let path = take_the_disk_away(&process);
+    process.calls(500);
+    process.drive(Duration::from_secs(2));
+    assert_eq!(process.figures().spooled, 500, "in memory");
+    // The disk is back, and others have filled the home meanwhile.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("spool")).unwrap();
+    std::fs::write(path.join("spool/ballast"), vec![1; 1 << 20]).unwrap();
+    process.drive(Duration::from_secs(3));
+    assert_eq!(process.figures().spooled, 500, "still");
+    let disk = HomeDisk::new(process.home.home());
+    let spool = disk.spools().unwrap().remove(0);
+    let look = rusqlite::Connection::open(path.join(format!("spool/{spool}.spool"))).unwrap();
+    // Changes with each commit of another connection.
+    let commits = || -> i64 {
+        look.pragma_query_value(None, "data_version", |row| row.get(0))
+            .unwrap()
+    };
+    let before = commits();
+    process.drive(Duration::from_secs(5));
+    assert_eq!(commits(), before);
+    end(&mut process);
+    let figures = process.figures();
+    assert_eq!((figures.finished, figures.spooled), (500, 0));
+    assert_eq!(figures.dropped_for(DropReason::Ceiling), 500);
+    let told = disk.open(&spool).unwrap().standing().unwrap();
+    assert_eq!(
+        told.dropped_for(DropReason::Ceiling),
+        500,
+        "and it stays so"
+    );
+}
+
+#[test]
+fn rows_that_go_with_the_memory_of_a_process_are_counted_beside_those_that_found_no_slot() {
+    let mut process = process(|_| {});
+    process.home.sink.set_down(true);
+    // More than the buffer holds, before the worker comes: counted as such.
+    process.calls(4_100);
+    take_the_disk_away(&process);
+    process.drive(Duration::from_secs(2));
+    let figures = process.figures();
+    assert_eq!(figures.dropped_for(DropReason::FlightFull), 4);
+    assert_eq!(figures.spooled, 4_096, "in memory");
+    end(&mut process);
+    let figures = process.figures();
+    assert_eq!((figures.finished, figures.spooled), (4_100, 0));
+    assert_eq!(figures.dropped_for(DropReason::FlightFull), 4);
+    assert_eq!(figures.dropped_total(), 4_100);
+}
+
 #[test]
 fn a_spool_that_is_damaged_under_its_owner_is_set_aside_and_a_fresh_one_goes_on() {
     let mut process = process(|_| {});

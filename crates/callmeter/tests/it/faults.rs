@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use callmeter::seams::Disk as _;
+
 use crate::homes::{TestHome, call, calls, place};
 
 /// Two spools of dead owners with three calls each, in files without logs: the first is to be damaged.
@@ -70,6 +72,61 @@ fn a_database_of_something_else_is_set_aside() {
         .unwrap();
     drop(other);
     assert_set_aside(&home, &path);
+}
+
+#[test]
+fn a_spool_that_lost_its_tables_with_its_log_is_set_aside() {
+    let home = place();
+    let path = two_spools(&home);
+    fs::remove_file(&path).unwrap();
+    // As an older build left it: marked, and the tables in a log that power took.
+    let lost = rusqlite::Connection::open(&path).unwrap();
+    lost.pragma_update(None, "application_id", 0x434d_5350)
+        .unwrap();
+    drop(lost);
+    assert_set_aside(&home, &path);
+}
+
+#[test]
+fn a_spool_has_its_tables_from_its_first_moment_without_its_log() {
+    let home = place();
+    let spool = home.spool();
+    let dir = home.path().join("spool");
+    let whole = fs::read(dir.join(format!("{}.spool", spool.name()))).unwrap();
+    fs::write(dir.join("copy.spool"), whole).unwrap();
+    let mut copy = home.disk().open("copy").unwrap();
+    assert!(copy.is_spent().unwrap());
+    assert_eq!(copy.store(), crate::homes::STORE);
+}
+
+#[test]
+fn a_spool_whose_maker_died_midway_is_removed_and_one_that_is_being_made_stays() {
+    let home = place();
+    let dir = home.path().join("spool");
+    fs::create_dir_all(&dir).unwrap();
+    for name in [
+        "dead.making",
+        "dead.making-journal",
+        "dead.lease",
+        "living.making",
+    ] {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    let living = callmeter_flight::Lease::try_take(&dir.join("living.lease")).unwrap();
+    let spool = home.spool();
+    let mut names: Vec<String> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with(spool.name()))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["living.lease", "living.making"]);
+    home.ship_all();
+    assert_eq!(
+        home.home().standing().unwrap().set_aside,
+        Vec::<PathBuf>::new()
+    );
+    drop(living);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod ai_calls;
 mod bad_input;
 mod bounds;
 mod budgets;
+mod clocks;
 mod conservation;
 mod contract;
 mod errors;

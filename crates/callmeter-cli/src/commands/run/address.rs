@@ -49,6 +49,9 @@ impl Address {
     /// As Ollama's own clients read `OLLAMA_HOST`: scheme, host, port and path may each be missing.
     pub(super) fn of_ollama_host(text: &str) -> Option<Self> {
         let text = text.trim().trim_matches(['"', '\'']);
+        if text == "ollama.com" {
+            return Self::of_url("https://ollama.com:443");
+        }
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let default_port = match scheme.to_ascii_lowercase().as_str() {
             "" => OLLAMA_PORT,
@@ -144,6 +147,7 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080 "),
             ("::1", "http://[::1]:11434 "),
             (" \"gpu-1:99999\" ", "http://gpu-1:11434 "),
+            ("ollama.com", "https://ollama.com:443 "),
             ("ftp://gpu-1", "none"),
         ] {
             assert_eq!(shown(Address::of_ollama_host(text)), origin, "{text}");

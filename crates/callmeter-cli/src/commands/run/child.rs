@@ -79,13 +79,13 @@ impl Ended {
     }
 }
 
-/// Starts a command with these variables beside our own.
+/// Starts a command with these variables beside our own; one without a value is taken away.
 ///
 /// # Errors
 /// When it cannot be started.
 pub(super) fn start(
     command: &[OsString],
-    variables: impl IntoIterator<Item = (&'static str, OsString)>,
+    variables: impl IntoIterator<Item = (&'static str, Option<OsString>)>,
 ) -> io::Result<Running> {
     let (program, args) = command
         .split_first()
@@ -96,7 +96,15 @@ pub(super) fn start(
     let ignored = ignored_signals();
     let passed_on = PASSED_ON.iter().filter(|signal| !ignored.contains(signal));
     let signals = SignalsInfo::<WithOrigin>::new(passed_on)?;
-    let child = Command::new(program).args(args).envs(variables).spawn()?;
+    let mut command = Command::new(program);
+    command.args(args);
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let child = command.spawn()?;
     *lock(&pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let (to, is_over) = (Arc::clone(&pid), told.clone());
     std::thread::Builder::new()

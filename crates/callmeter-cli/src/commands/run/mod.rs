@@ -12,6 +12,7 @@
 mod address;
 mod child;
 mod codex;
+mod dotenv;
 mod session;
 mod summary;
 mod unread;
@@ -33,10 +34,12 @@ use crate::context::Context;
 use crate::failure::{self, Failure};
 
 pub(crate) fn run(context: &Context, args: &RunArgs, is_quiet: bool) -> anyhow::Result<ExitCode> {
-    if let Some(outer) = variable(EnvVar::RunUrl.name()) {
-        return within_another(&outer, args);
+    let outer = variable(EnvVar::RunUrl.name());
+    if let Some(outer) = outer.as_deref().filter(|outer| session::is_at_work(outer)) {
+        return within_another(outer, args);
     }
-    let session = match Session::start(context, args) {
+    // One that is no more left its variables to what it had started.
+    let session = match Session::start(context, args, outer.as_deref()) {
         Ok(session) => session,
         Err(error) => {
             eprint!("{}", failure::shown(&error));
@@ -80,7 +83,7 @@ fn within_another(outer: &str, args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn as_it_is(args: &RunArgs, led: BTreeMap<&'static str, String>) -> anyhow::Result<ExitCode> {
     let led = led
         .into_iter()
-        .map(|(name, value)| (name, OsString::from(value)));
+        .map(|(name, value)| (name, Some(OsString::from(value))));
     Ok(ExitCode::from(match start(&args.command, led.collect()) {
         Ok(running) => running.wait()?.code,
         Err(code) => code,
@@ -88,7 +91,10 @@ fn as_it_is(args: &RunArgs, led: BTreeMap<&'static str, String>) -> anyhow::Resu
 }
 
 /// Starts a command; where that fails, tells why and gives the exit code that shells have for it.
-fn start(command: &[OsString], variables: BTreeMap<&'static str, OsString>) -> Result<Running, u8> {
+fn start(
+    command: &[OsString],
+    variables: BTreeMap<&'static str, Option<OsString>>,
+) -> Result<Running, u8> {
     child::start(command, variables).map_err(|error| {
         let name = session::name_of(command);
         let failure = Failure::new(format!("cannot start {name}: {error}"));

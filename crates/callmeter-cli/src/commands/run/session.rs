@@ -15,9 +15,10 @@ use callmeter_proxy::{CallObserver, EndedCall, ProxyConfig, Route};
 use super::address::Address;
 use super::child::Ended;
 use super::codex::{self, Codex};
+use super::dotenv;
 use super::summary::Summary;
 use super::variable;
-use super::variables::{Plan, Situation};
+use super::variables::{self, Plan, Situation};
 use crate::args::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -41,20 +42,30 @@ pub(super) struct Session {
     plan: Plan,
     marks: Option<Arc<RunMarks>>,
     left_alone: Vec<String>,
+    leads_nowhere: Vec<&'static str>,
     is_forward_proxy: bool,
 }
 
 impl Session {
-    /// Starts a proxy for a command.
+    /// Starts a proxy for a command. `gone` is where one was that is no more: what leads there counts as not set.
     ///
     /// # Errors
     /// When there can be none: then nothing was changed.
-    pub(super) fn start(context: &Context, args: &RunArgs) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        context: &Context,
+        args: &RunArgs,
+        gone: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let began = Instant::now();
         let name = name_of(&args.command);
         let is_forward_proxy = args.http_proxy || context.settings.proxy.http_proxy;
+        let leads_nowhere =
+            gone.map_or_else(Vec::new, |gone| variables::leading_to(gone, &variable));
+        let in_files = std::env::current_dir()
+            .map_or_else(|_| Default::default(), |here| dotenv::names(&here));
         let plan = Situation {
-            get: &variable,
+            get: &|name| variable(name).filter(|_| !leads_nowhere.contains(&name)),
+            in_file: &|name| in_files.contains(name),
             is_own: &is_callmeter,
             listens_at_ollama_host: is_ollama_server(&args.command),
             is_forward_proxy,
@@ -80,6 +91,7 @@ impl Session {
             plan,
             marks,
             left_alone: Vec::new(),
+            leads_nowhere,
             is_forward_proxy,
         };
         session.lead_codex();
@@ -91,17 +103,19 @@ impl Session {
         &self.command
     }
 
-    /// The variables that the child is given beside ours.
-    pub(super) fn variables(&self) -> BTreeMap<&'static str, OsString> {
+    /// The variables that the child is given beside ours; those without a value are taken away.
+    pub(super) fn variables(&self) -> BTreeMap<&'static str, Option<OsString>> {
         let base = self.base();
-        let led = self.plan.variables(&base).into_iter();
-        let mut variables: BTreeMap<_, _> = led
-            .map(|(name, value)| (name, OsString::from(value)))
+        let mut variables: BTreeMap<_, _> = self
+            .leads_nowhere
+            .iter()
+            .map(|name| (*name, None))
             .collect();
-        variables.insert(EnvVar::RunUrl.name(), base.into());
-        if let Some(marks) = &self.marks {
-            variables.insert(EnvVar::Run.name(), marks.path().into());
-        }
+        let led = self.plan.variables(&base).into_iter();
+        variables.extend(led.map(|(name, value)| (name, Some(value.into()))));
+        variables.insert(EnvVar::RunUrl.name(), Some(base.into()));
+        let marks = self.marks.as_ref().map(|marks| marks.path().into());
+        variables.insert(EnvVar::Run.name(), marks);
         variables
     }
 
@@ -126,6 +140,11 @@ impl Session {
     pub(super) fn end(self, ended: Ended, flush: Duration) -> Summary {
         let took = self.began.elapsed();
         let tally = self.traffic.tally();
+        let is_off = self
+            .traffic
+            .recorder()
+            .and_then(|recorder| recorder.upgrade())
+            .is_some_and(|recorder| !recorder.is_enabled());
         let stopped = self.traffic.drain().stop(flush);
         let figures = tally.figures();
         let seen = self.meter.seen();
@@ -136,12 +155,21 @@ impl Session {
             .left
             .iter()
             .filter(|(_, left)| is_empty || left.is_news());
-        left_alone.extend(news.map(|(name, left)| format!("{name} {}", left.as_words())));
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, left) in news {
+            by_reason.entry(left.as_words()).or_default().push(name);
+        }
+        left_alone.extend(
+            by_reason
+                .iter()
+                .map(|(why, names)| format!("{}: {why}", names.join(", "))),
+        );
         let not_stored = match stopped.is_stored {
-            Some(true) => None,
             _ if is_empty => None,
-            Some(false) => Some("the store has not answered yet".to_owned()),
-            None => Some("nothing records here; see `callmeter doctor`".to_owned()),
+            Some(_) if is_off => Some("recording is off, see `callmeter on`"),
+            Some(true) => None,
+            Some(false) => Some("the store has not answered yet; the calls wait in the spool"),
+            None => Some("recording could not be started, see `callmeter doctor`"),
         };
         Summary {
             command: self.name,
@@ -188,6 +216,7 @@ fn config_of(
     config.listen = ([127, 0, 0, 1], 0).into();
     config.is_forward_proxy = is_forward_proxy;
     config.timeouts.drain = DRAIN;
+    config.ca_file = config.ca_file.or_else(|| own_authorities(&variable));
     let caller = args.caller.as_deref().unwrap_or(name);
     config.default_caller = callmeter_core::clean_text(caller, LONGEST_CALLER)
         .0
@@ -203,6 +232,22 @@ fn config_of(
             .insert(route.clone(), Route::to(url).of_provider(upstream.provider));
     }
     Ok(config)
+}
+
+/// Variables by which clients trust more certificates than the system's; `SSL_CERT_FILE` the proxy reads itself.
+const AUTHORITIES: [&str; 3] = [
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+];
+
+/// The file of certificates by which the child's clients trust their provider: what connects in their place must as
+/// well, or a gateway of a company would not be reached any more.
+fn own_authorities(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let files = AUTHORITIES
+        .iter()
+        .filter_map(|name| get(name).map(PathBuf::from));
+    files.into_iter().find(|path| path.is_file())
 }
 
 /// Sums calls up, and marks which providers of the child's variables were served.
@@ -246,6 +291,11 @@ fn is_ollama_server(command: &[OsString]) -> bool {
             .is_some_and(|arg| arg == "serve" || arg == "start")
 }
 
+/// Whether a proxy of ours is at work at a URL.
+pub(super) fn is_at_work(url: &str) -> bool {
+    Address::of_url(url).is_some_and(|address| is_callmeter(&address))
+}
+
 /// Whether a program at an address of this machine says that it is a callmeter.
 fn is_callmeter(address: &Address) -> bool {
     let Some(place) = address.on_loopback() else {
@@ -269,4 +319,42 @@ fn is_callmeter(address: &Address) -> bool {
         Ok(answer)
     };
     answer().is_ok_and(|answer| answer.contains(health::SIGN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_clients_trust_are_trusted_by_the_proxy() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("company.pem");
+        std::fs::write(&file, "").unwrap();
+        let of = |variables: &[(&str, &Path)]| {
+            own_authorities(&|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, path)| path.display().to_string())
+            })
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("NODE_EXTRA_CA_CERTS", &file)]), Some(file.clone()));
+        // A directory of certificates, as some clients take, is no file.
+        let variables = [
+            ("REQUESTS_CA_BUNDLE", directory.path()),
+            ("CURL_CA_BUNDLE", &file),
+        ];
+        assert_eq!(of(&variables), Some(file.clone()));
+    }
+
+    #[test]
+    fn a_command_is_named_without_its_directory_and_its_arguments() {
+        let command = ["/usr/bin/python3.12", "-c", "secret"].map(OsString::from);
+        assert_eq!(name_of(&command), "python3.12");
+        assert_eq!(name_of(&[]), "command");
+        let serve = |words: &[&str]| {
+            is_ollama_server(&words.iter().map(OsString::from).collect::<Vec<_>>())
+        };
+        assert!(serve(&["/usr/local/bin/ollama", "serve"]));
+        assert!(!serve(&["ollama", "run", "llama3"]) && !serve(&["ollama"]));
+    }
 }

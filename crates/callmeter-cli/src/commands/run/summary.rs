@@ -30,7 +30,7 @@ pub(super) struct Summary {
     /// What was left alone, and why.
     pub(super) left_alone: Vec<String>,
     /// Why calls are not in the store, where they are not.
-    pub(super) not_stored: Option<String>,
+    pub(super) not_stored: Option<&'static str>,
     /// What to do where nothing was recorded.
     pub(super) hints: Vec<String>,
 }
@@ -71,10 +71,8 @@ impl Summary {
                 .iter()
                 .map(|what| format!("left alone: {what}")),
         );
-        if let Some(why) = &self.not_stored {
-            lines.push(format!(
-                "not stored yet: {why}; the calls wait in the spool"
-            ));
+        if let Some(why) = self.not_stored {
+            lines.push(format!("not stored: {why}"));
         }
         lines.extend(self.hints.iter().map(|hint| format!("hint: {hint}")));
         lines.into_iter().map(|line| format!("{line}\n")).collect()
@@ -91,7 +89,7 @@ impl Summary {
                 print::calls(total.calls),
                 self.command
             ),
-            total.cost.to_short(),
+            money(total),
             format!(
                 "{} tokens in, {} out",
                 print::short_count(total.input_tokens),
@@ -112,7 +110,7 @@ impl Summary {
                 print::count(total.with_status(&Status::Cancelled))
             ));
         }
-        if total.unpriced > 0 {
+        if total.unpriced > 0 && total.unpriced < total.calls {
             parts.push(format!("{} unpriced", print::count(total.unpriced)));
         }
         parts.join(", ")
@@ -120,7 +118,7 @@ impl Summary {
 
     fn table(&self) -> String {
         let mut sums: Vec<(&Key, &Sums)> = self.seen.sums.iter().collect();
-        sums.sort_by(|(_, a), (_, b)| (b.cost, b.calls).cmp(&(a.cost, a.calls)));
+        sums.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.cost, sums.calls)));
         let rows = sums.iter().take(MODELS_SHOWN).map(|(key, sums)| {
             vec![
                 key.provider.clone(),
@@ -219,6 +217,15 @@ fn figures(sums: &Sums) -> Value {
     })
 }
 
+/// Metered cost in words: where nothing has a price there is none, not a zero (promise CM-7).
+fn money(sums: &Sums) -> String {
+    if sums.unpriced == sums.calls {
+        "unpriced".to_owned()
+    } else {
+        sums.cost.to_short()
+    }
+}
+
 fn tokens(sums: &Sums, count: u64) -> String {
     if sums.with_usage == 0 {
         "–".to_owned()
@@ -228,12 +235,10 @@ fn tokens(sums: &Sums, count: u64) -> String {
 }
 
 fn cost(sums: &Sums) -> String {
-    if sums.unpriced == sums.calls {
-        "unpriced".to_owned()
-    } else if sums.plan_value.as_pico() != 0 {
+    if sums.plan_value.as_pico() != 0 {
         "plan".to_owned()
     } else {
-        sums.cost.to_short()
+        money(sums)
     }
 }
 

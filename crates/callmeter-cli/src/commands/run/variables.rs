@@ -120,6 +120,8 @@ pub(super) enum Left {
     Unreadable,
     /// It is not set, and another of its provider is.
     Other,
+    /// It is not set, and one of its provider stands in a `.env` file, which the program may read.
+    InFile,
     /// Clients take it for a contradiction to another.
     Contradiction,
     /// The command listens where it says.
@@ -131,10 +133,14 @@ impl Left {
     pub(super) const fn as_words(self) -> &'static str {
         match self {
             Self::OwnProxy => "leads to a callmeter, which records what comes there",
-            Self::Unreadable => "is no address of http or https",
-            Self::Other => "is not set, because another variable of its provider is yours",
+            Self::Unreadable => "no address of http or https",
+            Self::Other => "not set, because another variable of its provider is yours",
+            Self::InFile => {
+                "not set, because it or another of its provider stands in a .env file, which the program may read; export \
+                 it, and it is led through callmeter"
+            }
             Self::Contradiction => {
-                "is not set, because clients take it for a contradiction to AZURE_OPENAI_ENDPOINT"
+                "not set, because clients take it for a contradiction to AZURE_OPENAI_ENDPOINT"
             }
             Self::Listens => "says where the command listens",
         }
@@ -142,7 +148,7 @@ impl Left {
 
     /// Whether a user should know although calls were recorded.
     pub(super) const fn is_news(self) -> bool {
-        matches!(self, Self::OwnProxy | Self::Unreadable)
+        matches!(self, Self::OwnProxy | Self::Unreadable | Self::InFile)
     }
 }
 
@@ -169,6 +175,8 @@ impl Plan {
 pub(super) struct Situation<'a> {
     /// A variable of the user's.
     pub(super) get: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether a variable stands in a file that the command may read by itself.
+    pub(super) in_file: &'a dyn Fn(&str) -> bool,
     /// Whether an address is that of a callmeter.
     pub(super) is_own: &'a dyn Fn(&Address) -> bool,
     /// Whether the command is an Ollama server, which listens at `OLLAMA_HOST`.
@@ -246,11 +254,16 @@ impl Situation<'_> {
         {
             return Err(Left::Contradiction);
         }
-        let mut siblings = VARIABLES
-            .iter()
-            .filter(|other| other.provider == variable.provider);
-        if siblings.any(|other| self.value(other.name).is_some()) {
+        let siblings = || {
+            VARIABLES
+                .iter()
+                .filter(|other| other.provider == variable.provider)
+        };
+        if siblings().any(|other| self.value(other.name).is_some()) {
             return Err(Left::Other);
+        }
+        if siblings().any(|other| (self.in_file)(other.name)) {
+            return Err(Left::InFile);
         }
         Ok(Led {
             user: None,
@@ -278,6 +291,15 @@ impl Situation<'_> {
     }
 }
 
+/// The variables that lead to a proxy that is no more, that of a `run` which ended before what it had started.
+pub(super) fn leading_to(gone: &str, get: &dyn Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    let names = VARIABLES.iter().map(|variable| variable.name);
+    let names = names
+        .chain(FORWARD)
+        .filter(|name| get(name).is_some_and(|value| value.starts_with(gone)));
+    names.collect()
+}
+
 /// The variables of a `run` within another: led through the outer one's proxy already, they only get a caller.
 pub(super) fn with_caller(
     outer: &str,
@@ -299,206 +321,4 @@ pub(super) fn with_caller(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BASE: &str = "http://127.0.0.1:4711";
-
-    fn plan_of(environment: &[(&str, &str)], change: impl FnOnce(&mut Situation<'_>)) -> Plan {
-        let get = |name: &str| {
-            let found = environment.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        let is_own = |address: &Address| address.origin() == "http://127.0.0.1:2255";
-        let mut situation = Situation {
-            get: &get,
-            is_own: &is_own,
-            listens_at_ollama_host: false,
-            is_forward_proxy: false,
-        };
-        change(&mut situation);
-        situation.plan()
-    }
-
-    fn plan(environment: &[(&str, &str)]) -> Plan {
-        plan_of(environment, |_| {})
-    }
-
-    fn set(plan: &Plan) -> BTreeMap<&'static str, String> {
-        plan.variables(BASE)
-    }
-
-    fn left(plan: &Plan, name: &str) -> Option<Left> {
-        plan.left
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, why)| *why)
-    }
-
-    #[test]
-    fn without_variables_of_the_user_s_each_leads_to_its_provider() {
-        let plan = plan(&[]);
-        let set: Vec<_> = set(&plan)
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        assert_eq!(
-            set,
-            [
-                "ANTHROPIC_API_BASE=http://127.0.0.1:4711/u/anthropic",
-                "ANTHROPIC_API_URL=http://127.0.0.1:4711/u/anthropic",
-                "ANTHROPIC_BASE_URL=http://127.0.0.1:4711/u/anthropic",
-                "CO_API_URL=http://127.0.0.1:4711/u/cohere",
-                "GEMINI_API_BASE=http://127.0.0.1:4711/u/gemini/v1beta",
-                "GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:4711/u/gemini",
-                "GROQ_BASE_URL=http://127.0.0.1:4711/u/groq",
-                "OLLAMA_API_BASE=http://127.0.0.1:4711/u/ollama",
-                "OLLAMA_HOST=http://127.0.0.1:4711/u/ollama",
-                "OPENAI_API_BASE=http://127.0.0.1:4711/u/openai/v1",
-                "OPENAI_BASE_URL=http://127.0.0.1:4711/u/openai/v1",
-            ]
-        );
-        assert!(plan.upstreams.is_empty() && plan.left.is_empty());
-    }
-
-    #[test]
-    fn a_variable_of_the_user_s_becomes_the_upstream_and_its_siblings_stay_unset() {
-        let plan = plan(&[("OPENAI_BASE_URL", "https://my-gateway/team/v1/")]);
-        let set = set(&plan);
-        assert_eq!(
-            set["OPENAI_BASE_URL"],
-            format!("{BASE}/u/openai_base_url/team/v1/")
-        );
-        assert_eq!(
-            plan.upstreams["openai_base_url"].origin,
-            "https://my-gateway"
-        );
-        // LangChain reads this one first: set, it would send the gateway's key to OpenAI.
-        assert!(!set.contains_key("OPENAI_API_BASE"));
-        assert_eq!(left(&plan, "OPENAI_API_BASE"), Some(Left::Other));
-        assert!(set.contains_key("ANTHROPIC_BASE_URL"));
-    }
-
-    #[test]
-    fn two_variables_of_one_provider_get_a_route_each() {
-        let plan = plan(&[
-            ("OPENAI_BASE_URL", "https://a/v1"),
-            ("OPENAI_API_BASE", "http://b:8000/v1"),
-            ("OLLAMA_HOST", "gpu-1"),
-        ]);
-        let set = set(&plan);
-        assert_eq!(
-            set["OPENAI_BASE_URL"],
-            format!("{BASE}/u/openai_base_url/v1")
-        );
-        assert_eq!(
-            set["OPENAI_API_BASE"],
-            format!("{BASE}/u/openai_api_base/v1")
-        );
-        assert_eq!(plan.upstreams["openai_api_base"].origin, "http://b:8000");
-        assert_eq!(set["OLLAMA_HOST"], format!("{BASE}/u/ollama_host"));
-        assert_eq!(plan.upstreams["ollama_host"].origin, "http://gpu-1:11434");
-    }
-
-    #[test]
-    fn what_leads_to_a_callmeter_or_nowhere_is_left_alone() {
-        let led = plan(&[
-            ("OPENAI_BASE_URL", "http://127.0.0.1:2255/v1"),
-            ("ANTHROPIC_BASE_URL", "not an address"),
-        ]);
-        assert_eq!(left(&led, "OPENAI_BASE_URL"), Some(Left::OwnProxy));
-        assert_eq!(left(&led, "ANTHROPIC_BASE_URL"), Some(Left::Unreadable));
-        let touched = |name: &&str| name.starts_with("OPENAI") || name.starts_with("ANTHROPIC");
-        assert!(!set(&led).keys().any(touched));
-        let led = plan(&[("AZURE_OPENAI_ENDPOINT", "https://x.openai.azure.com")]);
-        assert_eq!(left(&led, "OPENAI_API_BASE"), Some(Left::Contradiction));
-        assert!(set(&led).contains_key("OPENAI_BASE_URL"));
-    }
-
-    #[test]
-    fn a_user_in_an_address_stays_with_the_client() {
-        let plan = plan(&[("OPENAI_BASE_URL", "https://me:secret@gateway/v1")]);
-        let value = &set(&plan)["OPENAI_BASE_URL"];
-        assert_eq!(
-            value,
-            "http://me:secret@127.0.0.1:4711/u/openai_base_url/v1"
-        );
-        assert_eq!(plan.upstreams["openai_base_url"].origin, "https://gateway");
-        assert!(!format!("{plan:?}").contains("secret"));
-    }
-
-    #[test]
-    fn an_ollama_server_listens_where_it_always_did() {
-        let plan = plan_of(&[], |situation| situation.listens_at_ollama_host = true);
-        assert!(!set(&plan).contains_key("OLLAMA_HOST"));
-        assert_eq!(left(&plan, "OLLAMA_HOST"), Some(Left::Listens));
-    }
-
-    #[test]
-    fn loopback_is_excepted_from_a_proxy_of_the_user_s_and_only_then() {
-        assert!(!set(&plan(&[])).contains_key("NO_PROXY"));
-        let led = set(&plan(&[("HTTPS_PROXY", "http://corp:3128")]));
-        assert!(!led.contains_key("NO_PROXY"), "ours is plain http");
-        let led = set(&plan(&[
-            ("http_proxy", "http://corp:3128"),
-            ("no_proxy", ".corp, 10.0.0.1"),
-        ]));
-        assert_eq!(led["no_proxy"], ".corp, 10.0.0.1,127.0.0.1");
-        assert_eq!(led["NO_PROXY"], "127.0.0.1");
-        let led = [
-            ("HTTP_PROXY", "http://corp"),
-            ("NO_PROXY", "*"),
-            ("no_proxy", "127.0.0.1"),
-        ];
-        let led = set(&plan(&led));
-        assert!(!led.contains_key("NO_PROXY") && !led.contains_key("no_proxy"));
-    }
-
-    #[test]
-    fn a_forward_proxy_takes_the_place_of_the_user_s() {
-        let led = plan_of(&[("HTTP_PROXY", "http://corp")], |situation| {
-            situation.is_forward_proxy = true
-        });
-        let led = set(&led);
-        for name in FORWARD {
-            assert_eq!(led[name], BASE);
-        }
-        assert!(!led.contains_key("NO_PROXY"));
-    }
-
-    #[test]
-    fn no_variable_that_authenticates_is_set() {
-        let led = set(&plan(&[
-            ("OPENAI_API_KEY", "k"),
-            ("ANTHROPIC_AUTH_TOKEN", "t"),
-        ]));
-        let touched = |name: &&&str| {
-            ["KEY", "TOKEN", "SECRET", "AUTH"]
-                .iter()
-                .any(|word| name.contains(word))
-        };
-        assert_eq!(led.keys().find(touched), None);
-    }
-
-    #[test]
-    fn a_run_within_another_only_names_its_caller() {
-        let get = |name: &str| match name {
-            "OPENAI_BASE_URL" => Some(format!("{BASE}/u/openai/v1")),
-            "OLLAMA_HOST" => Some(format!("{BASE}/as/outer/u/ollama")),
-            "CO_API_URL" => Some("https://elsewhere".to_owned()),
-            _ => None,
-        };
-        let led = with_caller(BASE, "night job/7", &get);
-        let led: Vec<_> = led
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        assert_eq!(
-            led,
-            [
-                format!("OLLAMA_HOST={BASE}/as/night%20job%2F7/u/ollama"),
-                format!("OPENAI_BASE_URL={BASE}/as/night%20job%2F7/u/openai/v1"),
-            ]
-        );
-    }
-}
+mod tests;

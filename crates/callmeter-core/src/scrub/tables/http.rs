@@ -72,8 +72,10 @@ templates! {
     "ProtocolError({q}Connection aborted.{q}, RemoteDisconnected({q}Remote end closed connection without response{q}))",
     "ResponseError({q}too many {int} error responses{q})",
     "RemoteDisconnected({q}Remote end closed connection without response{q})",
-    "{type}({int}, {q}{os}{q})",
     "OSError({q}Tunnel connection failed: {status} {reason}{q})",
+    "{type}({int}, {q}{os}{q})",
+    "{type}({q}{os}{q})",
+    "{type}()",
     "None",
 }
 
@@ -122,7 +124,8 @@ templates! {
 templates! {
     /// aiohttp, urllib, botocore, gRPC.
     OTHERS:
-    "Cannot connect to host {host}:{port} ssl:{*} [{os}]" => Network,
+    "Cannot connect to host {host}:{port} ssl:{word} [{os}]" => Network,
+    "Cannot connect to host {host}:{port} ssl:<{*}> [{os}]" => Network,
     "{status}, message='{reason}', url='{url}'",
     "{status}, message='{reason}', url=URL('{url}')",
     "{status}, message='Attempt to decode JSON with unexpected mimetype: {id}', url='{url}'",

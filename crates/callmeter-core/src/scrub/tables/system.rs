@@ -51,6 +51,7 @@ templates! {
     "The read operation timed out" => Timeout,
     "The write operation timed out" => Timeout,
     "hostname '{host}' doesn't match" => Network,
+    "timed out" => Timeout,
     "Connection refused" => Network,
     "Connection reset by peer" => Network,
     "Connection aborted" => Network,

@@ -2,13 +2,15 @@
 //!
 //! All work is done in transactions, one at a time, each with limits that the server keeps (statement, lock,
 //! idle in transaction) and one that this side keeps, for a server that is gone without a word. Statements carry
-//! the types of their parameters, so none is prepared and any pooler in transaction mode will do. The runtime
+//! the types of their parameters, so none but a copy is prepared and any pooler in transaction mode will do. The runtime
 //! is of this thread alone and runs only while somebody waits for it. Calling from within an async task of
 //! another tokio runtime panics in tokio: use a thread.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -134,10 +136,11 @@ impl Session {
         }
     }
 
-    /// Whether there is a connection now.
-    #[cfg(test)]
+    /// Whether there is a connection now, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        self.client.is_some()
+        self.client
+            .as_ref()
+            .is_some_and(|client| !client.is_closed())
     }
 
     fn begin(&mut self, access: Access) -> Result<(), ServerError> {
@@ -259,6 +262,25 @@ impl Tx<'_> {
     pub(crate) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, ServerError> {
         self.session
             .wait(async |client| client.execute_typed(sql, params).await)
+    }
+
+    /// Copies rows by a `COPY … FROM STDIN (FORMAT binary)`; says how many. Each has a value for each type.
+    pub(crate) fn copy(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+        rows: &[Vec<&(dyn ToSql + Sync)>],
+    ) -> Result<u64, ServerError> {
+        self.session.wait(async |client| {
+            // Prepared under a name, and closed before the next statement: within one transaction any pooler
+            // has both on one connection.
+            let sink = client.copy_in(sql).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
+            for row in rows {
+                writer.as_mut().write(row).await?;
+            }
+            writer.finish().await
+        })
     }
 
     /// Runs statements without parameters.

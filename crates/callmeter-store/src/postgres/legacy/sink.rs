@@ -191,6 +191,11 @@ impl Sink for LegacyStore {
     fn write(&mut self, batch: &[CallRecord]) -> Result<Ack, SinkError> {
         self.store(batch).map_err(SinkError::from)
     }
+
+    /// As of the full layout: see there.
+    fn may_be_forked(&self) -> bool {
+        self.session.is_open()
+    }
 }
 
 /// What one transaction works with.

@@ -50,30 +50,24 @@ impl Asking<'_, '_> {
         }
         let newest_first = format!("ORDER BY hi DESC, lo DESC LIMIT {}", query.limit);
         let filter = &query.filter;
-        // Each pair of caller and model is a run of the index in the order of time.
-        let run = match (&filter.caller, &filter.model) {
-            (Some(caller), None) => {
-                let caller = Names::find(self.tx, NameKind::Caller, caller)?.unwrap_or(0);
-                Some((format!("caller = {caller}"), "model"))
-            }
-            (None, Some(_)) => Some(("true".to_owned(), "caller")),
-            _ => None,
-        };
-        let Some((fixed, open)) = run else {
+        // A model, or a pair of caller and model, is a run of an index in the order of time. A caller has as many
+        // runs as models, which are few.
+        let (Some(caller), None) = (&filter.caller, &filter.model) else {
             let rest = format!("{} {newest_first}", condition.sql);
             return self.select(&rest, &condition.texts);
         };
-        condition.and(&format!("c.{open} = runs.number"));
+        let caller = Names::find(self.tx, NameKind::Caller, caller)?.unwrap_or(0);
+        condition.and("c.model = runs.model");
         let sql = format!(
-            "WITH RECURSIVE runs (number) AS (
-               SELECT min({open}) FROM callmeter.calls WHERE {fixed}
+            "WITH RECURSIVE runs (model) AS (
+               SELECT min(model) FROM callmeter.calls WHERE caller = {caller}
                UNION ALL
-               SELECT (SELECT min({open}) FROM callmeter.calls WHERE {fixed} AND {open} > runs.number)
-               FROM runs WHERE runs.number IS NOT NULL
+               SELECT (SELECT min(model) FROM callmeter.calls WHERE caller = {caller} AND model > runs.model)
+               FROM runs WHERE runs.model IS NOT NULL
              )
              SELECT {} FROM runs, LATERAL (
                SELECT * FROM callmeter.calls AS c {} {newest_first}
-             ) AS c WHERE runs.number IS NOT NULL {newest_first}",
+             ) AS c WHERE runs.model IS NOT NULL {newest_first}",
             columns::select_list(),
             condition.sql
         );

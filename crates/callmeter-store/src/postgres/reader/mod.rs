@@ -13,6 +13,7 @@ use super::connect::{Access, Session, Tx};
 use super::names::Names;
 use super::schema::{About, get};
 use super::{books, columns};
+use crate::asked;
 use crate::call::StoredCall;
 use crate::{AccountingZone, PostgresUrl, StoreError, StoreFacts};
 
@@ -69,6 +70,18 @@ impl PostgresReader {
         let (names, zone) = (&mut self.names, &self.zone);
         self.session.transaction(Access::Snapshot, |tx| {
             question(&mut Asking { tx, names, zone })
+        })
+    }
+
+    /// Asks in SQL; each row is a JSON object.
+    ///
+    /// # Errors
+    /// When the question is no single `SELECT` that the store understands, or it cannot be read.
+    pub fn query(&mut self, sql: &str) -> Result<Vec<String>, StoreError> {
+        let sql = asked::of_postgres(sql, true);
+        self.ask(|asking| {
+            let rows = asking.tx.query(&sql, &[])?;
+            rows.iter().map(|row| get(row, 0)).collect()
         })
     }
 

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::columns;
 use super::names::Names;
 use super::{books, schema};
+use crate::asked;
 use crate::call::StoredCall;
 use crate::{AccountingZone, StoreError, StoreFacts};
 
@@ -82,6 +83,14 @@ impl SqliteReader {
             rejected: one("SELECT count(*) FROM rejected")?.cast_unsigned(),
             size_bytes: size.cast_unsigned(),
         })
+    }
+
+    /// Asks in SQL; each row is a JSON object.
+    ///
+    /// # Errors
+    /// When the question is no single `SELECT` that the store understands, or it cannot be read.
+    pub fn query(&self, sql: &str) -> Result<Vec<String>, StoreError> {
+        asked::ask_sqlite(&self.conn, sql)
     }
 
     /// The call of an id.

@@ -1,7 +1,8 @@
 //! Servers that die, other encodings, characters that no column takes: the rows stay whole, the words clear.
 
 use callmeter_core::{Sink, SinkErrorKind};
-use callmeter_store::{Adoption, AdoptionProgress};
+use callmeter_store::{Adoption, AdoptionProgress, LegacyTable};
+use callmeter_testkit::pooler::PgBouncer;
 use callmeter_testkit::postgres::{Options, PostgresServer};
 
 use super::support::{Place, TABLE, options, postgres, refused, shop_call, write};
@@ -101,4 +102,71 @@ fn a_nul_is_replaced_and_the_row_written() {
         place.rows("SELECT caller, error FROM ai_calls"),
         "a\u{fffd}b|c\u{fffd}d"
     );
+}
+
+#[test]
+fn a_pooler_in_transaction_mode_before_the_table_changes_nothing() {
+    let place = Place::new();
+    // Two connections for three writers and those who ask: each transaction is on another.
+    let pooler = PgBouncer::before(
+        place.database.server(),
+        &["pool_mode = transaction", "default_pool_size = 2"],
+    );
+    let url = place.database.url_by(pooler.address());
+    let calls: Vec<_> = (0..300).map(|n| shop_call(n, n as u64)).collect();
+    std::thread::scope(|scope| {
+        for n in 0..3_usize {
+            let (place, url, calls) = (&place, &url, &calls);
+            scope.spawn(move || {
+                let mut store = place.try_store(url, options()).unwrap();
+                let mut batches: Vec<_> = calls.chunks(40 + n * 11).collect();
+                let turn = batches.len() * n / 3;
+                batches.rotate_left(turn);
+                for batch in batches {
+                    // Another writer may be at the same calls.
+                    while let Err(error) = store.write(batch) {
+                        assert_eq!(error.kind(), SinkErrorKind::Busy, "{error}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(
+        place.rows("SELECT count(*), count(DISTINCT created_at), sum(input_tokens) FROM ai_calls"),
+        "300|300|360000"
+    );
+    // What is learnt of a call later changes its row, and adoption goes through it as well.
+    let mut store = place.try_store(&url, options()).unwrap();
+    let mut later = calls[0].clone();
+    later.rev += 1;
+    later.usage.input_tokens = Some(1_300);
+    write(&mut store, &[later]);
+    assert_eq!(
+        place.rows("SELECT sum(input_tokens) FROM ai_calls"),
+        "360100"
+    );
+    let through = postgres(&url);
+    let table = LegacyTable::new(through.postgres().unwrap(), None).unwrap();
+    assert!(!table_is_new(table));
+    let mut adoption = Adoption::new(
+        through.postgres().unwrap(),
+        options(),
+        None,
+        place.clock.clone(),
+    )
+    .unwrap();
+    adoption.set_batch_rows(70);
+    adoption.run(|_| {}).unwrap();
+    assert_eq!(
+        place.rows(
+            "SELECT count(DISTINCT (callmeter_hi, callmeter_lo)), (SELECT count(*) FROM callmeter.calls),
+                    (SELECT sum(n) FROM callmeter.roll_day) FROM ai_calls"
+        ),
+        "300|300|300"
+    );
+}
+
+/// Whether its side table had to be made.
+fn table_is_new(mut table: LegacyTable) -> bool {
+    table.make_side_table().unwrap()
 }

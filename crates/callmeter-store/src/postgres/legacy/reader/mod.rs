@@ -16,8 +16,10 @@ use callmeter_price::Book;
 use super::shape::{Purpose, Shape};
 use super::statements::quoted;
 use super::{Side, rows};
+use crate::asked;
 use crate::postgres::adopt::{self, AdoptionStatus};
 use crate::postgres::connect::{Access, Param, Session, Tx, int8, text};
+use crate::postgres::schema::get;
 use crate::{
     AccountingZone, BookRevision, Filter, PostgresUrl, StoreError, StoreFacts, StoreOptions,
     StoredCall,
@@ -115,6 +117,18 @@ impl LegacyReader {
     /// The zone of accounting days, as the settings name it.
     pub fn zone(&self) -> &AccountingZone {
         &self.zone
+    }
+
+    /// Asks in SQL; each row is a JSON object.
+    ///
+    /// # Errors
+    /// When the question is no single `SELECT` that the store understands, or it cannot be read.
+    pub fn query(&mut self, sql: &str) -> Result<Vec<String>, StoreError> {
+        let sql = asked::of_postgres(sql, false);
+        self.session.transaction(Access::Snapshot, |tx| {
+            let rows = tx.query(&sql, &[])?;
+            rows.iter().map(|row| get(row, 0)).collect()
+        })
     }
 
     /// What the table says of itself.

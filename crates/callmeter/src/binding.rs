@@ -1,0 +1,133 @@
+//! What a binding for another language needs beyond the interface. No part of it: may change at any time.
+//!
+//! ```text
+//! open ──▶ OpenedCall ──▶ into_guard ──▶ setters ──▶ finish, or fail_named
+//! ```
+//! A binding keeps what its host says in objects of its own until the call ends; so what it holds meanwhile
+//! is only where the call lies in the flight buffer. Dropped without a word it is an unfinished call.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use callmeter_core::{CallId, EnvVar};
+
+use crate::global;
+use crate::guard::{CallGuard, Taken};
+use crate::pipeline::Callmeter;
+use crate::report::ErrorReport;
+pub use crate::site::CallSite;
+use crate::site::Place;
+
+/// The variables that switch recording off, each by itself.
+pub const SWITCHES: [&str; 2] = [EnvVar::LegacyEnabled.name(), EnvVar::Enabled.name()];
+
+/// A call in flight, of which nothing more has been said yet.
+pub struct OpenedCall(Option<Taken>);
+
+impl std::fmt::Debug for OpenedCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OpenedCall").field(&self.id()).finish()
+    }
+}
+
+/// Whether calls of the process's recorder are recorded. One load.
+#[inline]
+pub fn is_on() -> bool {
+    global::current().load(Ordering::Relaxed) != 0
+}
+
+/// Opens a call on the process's recorder; one that began `ago` if it is told of afterwards. `None` while
+/// nothing is recorded.
+#[inline]
+pub fn open(
+    caller: &str,
+    provider: &str,
+    model: &str,
+    site: Option<&'static CallSite>,
+    ago: Duration,
+) -> Option<OpenedCall> {
+    let site = site.map_or(Place::Unknown, Place::Foreign);
+    let ago_us = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+    Taken::open(global::current(), (caller, provider, model), site, ago_us)
+        .map(|taken| OpenedCall(Some(taken)))
+}
+
+impl OpenedCall {
+    /// The call's id.
+    pub fn id(&self) -> Option<CallId> {
+        self.0.as_ref().map(|taken| taken.call_id)
+    }
+
+    /// How long the call has been open, in microseconds.
+    pub fn elapsed_us(&self) -> u64 {
+        self.0.as_ref().map_or(0, Taken::elapsed_us)
+    }
+
+    /// The guard of this call, to be told everything and to be ended.
+    #[inline]
+    pub fn into_guard(mut self) -> CallGuard {
+        self.0.take().map_or(CallGuard::off(), CallGuard::from)
+    }
+}
+
+impl Drop for OpenedCall {
+    fn drop(&mut self) {
+        if let Some(taken) = self.0.take() {
+            drop(CallGuard::from(taken));
+        }
+    }
+}
+
+impl CallGuard {
+    /// Ends the call; says how long it was, in microseconds.
+    #[doc(hidden)]
+    #[inline]
+    pub fn finish_timed(mut self) -> Option<u64> {
+        self.open.as_mut()?.settle(None)
+    }
+
+    /// Ends the call, which lasted so many microseconds.
+    #[doc(hidden)]
+    pub fn finish_lasting(mut self, lasted_us: u64) -> Option<u64> {
+        self.open.as_mut()?.settle_after(None, Some(lasted_us))
+    }
+
+    /// Ends the call as [`fail_with`](Self::fail_with) does, for an error of which more is known than its class
+    /// and text; says how long it was, in microseconds.
+    #[doc(hidden)]
+    pub fn fail_timed(mut self, class: &str, text: &str, report: &ErrorReport) -> Option<u64> {
+        self.open.as_mut()?.fail_with(class, text, report)
+    }
+
+    /// When the first token came, in microseconds from the start on; later ones change nothing.
+    #[doc(hidden)]
+    pub fn first_token_at(&mut self, ttft_us: Option<u64>) -> &mut Self {
+        if let Some(open) = &mut self.open {
+            open.late.ttft_us = open.late.ttft_us.or(ttft_us);
+        }
+        self
+    }
+}
+
+impl Callmeter {
+    /// What stands for a prompt, as `privacy.prompt_hash` says; `None` where nothing should, or for none.
+    #[doc(hidden)]
+    pub fn prompt_hash(&self, prompt: &str) -> Option<String> {
+        self.recorder.privacy.hash_of_prompt(prompt)
+    }
+
+    /// Puts the threads of this recorder to rest, so that a process can fork without them: everything that was
+    /// finished before is in the spool. Says whether all of them rest within `limit`; what does not, as a
+    /// shipper in the middle of a slow store, goes on.
+    #[doc(hidden)]
+    pub fn park(&self, limit: Duration) -> bool {
+        self.park_threads(limit)
+    }
+
+    /// Lets the threads of this recorder work again after [`park`](Self::park). In a forked child, whose
+    /// threads are started by its first call, it does nothing.
+    #[doc(hidden)]
+    pub fn resume(&self) {
+        self.resume_threads();
+    }
+}

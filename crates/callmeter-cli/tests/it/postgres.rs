@@ -124,7 +124,7 @@ fn migrate_makes_a_schema_once_and_says_how_it_stands() {
     );
     database.psql(
         "DROP TABLE callmeter.reprices, callmeter.reprice_sums, callmeter.reprice_runs;
-         DROP INDEX callmeter.calls_reported; UPDATE callmeter.about SET format = 1",
+         DROP INDEX callmeter.calls_reported, callmeter.calls_by_model; UPDATE callmeter.about SET format = 1",
     );
     let old = run(&["reprice"]);
     assert!(

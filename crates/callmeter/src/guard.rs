@@ -15,7 +15,7 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, ErrorKind, Field, Flags};
+use callmeter_core::{CallId, ErrorKind, Field, Flags, Timestamp};
 use callmeter_flight::{FlightSlot, Refused};
 
 use crate::late::Late;
@@ -29,17 +29,26 @@ use crate::station;
 #[must_use = "a guard that is dropped at once records an unfinished call"]
 #[derive(Debug)]
 pub struct CallGuard {
-    pub(crate) open: Option<OpenCall>,
+    /// Blank while nothing is recorded. No `Option`: its tag would be written narrow and read wide.
+    call: OpenCall,
 }
 
 /// A call in flight: its slot in the flight buffer, and what is told of it meanwhile.
 pub(crate) struct OpenCall {
-    /// `None` once the call is ended.
-    slot: Option<FlightSlot>,
-    call_id: CallId,
-    opened_ns: u64,
+    /// `None` while nothing is recorded, and once the call is ended.
+    pub(crate) slot: Option<FlightSlot>,
+    pub(crate) call_id: CallId,
+    pub(crate) opened_ns: u64,
     pub(crate) on_drop: DropKind,
     pub(crate) late: Late,
+}
+
+/// What a call is opened with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    pub(crate) caller: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) model: &'a str,
 }
 
 impl std::fmt::Debug for OpenCall {
@@ -61,55 +70,64 @@ pub(crate) enum DropKind {
 
 impl CallGuard {
     /// A guard that records nothing.
-    pub(crate) const fn off() -> Self {
-        Self { open: None }
+    #[inline]
+    pub(crate) fn off() -> Self {
+        Self {
+            call: OpenCall::blank(),
+        }
+    }
+
+    /// The call, unless the guard is off.
+    #[inline]
+    pub(crate) fn open_call(&self) -> Option<&OpenCall> {
+        self.call.slot.is_some().then_some(&self.call)
+    }
+
+    /// The call, unless the guard is off.
+    #[inline]
+    pub(crate) fn open_call_mut(&mut self) -> Option<&mut OpenCall> {
+        self.call.slot.is_some().then_some(&mut self.call)
     }
 
     /// Opens a guard in the buffer whose id `current` says; 0 is off. `benches/guard.rs` watches it.
     #[inline(never)]
     pub(crate) fn open(
         current: &AtomicU64,
-        names: (&str, &str, &str),
+        names: &Names<'_>,
         site: &'static Location<'static>,
     ) -> Self {
+        // Filled in where it will lie: copied, its words would wait for their own stores.
+        let mut guard = Self::off();
         // A buffer may be replaced in between, and a forked child makes one of its own.
         for _ in 0..4 {
             let id = current.load(Ordering::Relaxed);
             if id == 0 {
                 break;
             }
-            match station::with(id, |station| station.open(names, site)) {
-                Some(Ok((slot, call_id, opened_ns))) => {
-                    return Self {
-                        open: Some(OpenCall {
-                            slot: Some(slot),
-                            call_id,
-                            opened_ns,
-                            on_drop: DropKind::Unfinished,
-                            late: Late::default(),
-                        }),
-                    };
-                }
+            let call = &mut guard.call;
+            match station::with(id, |station| station.open(call, names, site)) {
                 Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
-                // Counted in the buffer.
-                Some(Err(_)) => break,
+                // Or counted in the buffer.
+                Some(_) => break,
                 None => {}
             }
         }
-        Self::off()
+        guard
     }
 
     /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
     /// recording is off, or the flight buffer was full.
     pub fn id(&self) -> Option<CallId> {
-        self.open.as_ref().map(|open| open.call_id)
+        self.open_call().map(|open| open.call_id)
     }
 
     /// Ends the call: `ok`, unless a setter gave it another status.
-    #[inline]
+    // Never inline: a call is handed its guard where it lies, and inlined code a copy. `benches/guard.rs`
+    // watches it.
+    #[inline(never)]
     pub fn finish(mut self) {
-        if let Some(open) = &mut self.open {
-            open.settle(None);
+        if let Some(open) = self.open_call_mut() {
+            open.settle();
         }
     }
 
@@ -134,17 +152,17 @@ impl CallGuard {
     /// ```
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
-        if let Some(open) = &mut self.open {
-            if !open.late.has_text(Field::Error) {
+        if let Some(open) = self.open_call_mut() {
+            if !open.late.has(Field::Error) {
                 let name = TypeName::of::<E>();
-                open.late.put_text(Field::Error, name.as_str());
+                open.put_text(Field::Error, name.as_str());
             }
-            open.settle(Some(report));
+            open.settle_failed(report);
         }
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             open.on_drop = kind;
         }
     }
@@ -153,15 +171,25 @@ impl CallGuard {
 impl Drop for CallGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(open) = &mut self.open
-            && open.slot.is_some()
-        {
+        if let Some(open) = self.open_call_mut() {
             open.leave();
         }
     }
 }
 
 impl OpenCall {
+    /// A call that is not open yet.
+    #[inline]
+    fn blank() -> Self {
+        Self {
+            slot: None,
+            call_id: CallId::new(Timestamp::EPOCH, 0),
+            opened_ns: 0,
+            on_drop: DropKind::Unfinished,
+            late: Late::default(),
+        }
+    }
+
     /// The buffer that the call is in.
     pub(crate) fn buffer_id(&self) -> Option<u64> {
         self.slot.as_ref().map(FlightSlot::buffer_id)
@@ -179,17 +207,39 @@ impl OpenCall {
             .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
     }
 
-    /// Ends the call. `benches/guard.rs` watches it.
-    #[inline(never)]
-    fn settle(&mut self, failure: Option<ErrorReport>) {
+    /// Ends the call.
+    #[inline]
+    fn settle(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        if let Some(report) = failure {
-            self.note(report);
-        }
+        let late = &mut self.late;
         station::with(slot.buffer_id(), |station| {
             let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            station.finish(slot, &self.late.ended(elapsed_ns / 1_000));
+            late.end(elapsed_ns / 1_000);
+            // In a forked child the call is its parent's, and the parent ends it.
+            let _ = if late.has_more() {
+                station.finish_more(slot, &late.pack())
+            } else {
+                station.buffer.finish_told(slot, &late.told, &())
+            };
         });
+    }
+
+    /// Ends the call as a failure.
+    #[cold]
+    fn settle_failed(&mut self, report: ErrorReport) {
+        self.put_failure(report.kind);
+        // What the caller said of the error before is the better word, unless it is only that there was
+        // one.
+        if !self.late.has(Field::ErrorKind) {
+            self.late.told.error_kind(report.kind);
+        }
+        if let Some(status) = report.http_status {
+            self.late.told.http_status(status);
+        }
+        if let Some(code) = &report.code {
+            self.put_text(Field::ErrorDetail, code);
+        }
+        self.settle();
     }
 
     /// Ends the call whose guard was dropped without a word.
@@ -203,20 +253,7 @@ impl OpenCall {
                 DropKind::Cancelled => ErrorKind::Cancelled,
             }
         };
-        self.settle(Some(ErrorReport::new(kind)));
-    }
-
-    #[cold]
-    fn note(&mut self, report: ErrorReport) {
-        let late = &mut self.late;
-        late.fail(report.kind);
-        // What the caller said of the error before is the better word, unless it is only that there was
-        // one.
-        late.error_kind = late.error_kind.or(Some(report.kind));
-        late.http_status = report.http_status.or(late.http_status);
-        if let Some(code) = &report.code {
-            late.put_text(Field::ErrorDetail, code);
-        }
+        self.settle_failed(ErrorReport::new(kind));
     }
 
     pub(crate) fn flag(&mut self, flag: Flags) {

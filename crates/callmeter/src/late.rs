@@ -1,36 +1,23 @@
-//! What a guard is told while its call is in flight, kept in the guard and copied out at its end.
+//! What a guard is told while its call is in flight.
 //!
-//! Numbers, small words and short texts lie inline: the usual setters allocate nothing (promise CM-2).
-//! Meta, other billed units, an error's text and texts beyond the inline room go into one box. All of it
-//! is bounded: a text keeps at most one character more than its limit, by which its reader knows that it
-//! was cut.
+//! Numbers, small words and names lie inline, texts in the slot itself ([`Told`]): the usual setters allocate
+//! nothing (promise CM-2). Meta, other billed units, an error's text and texts beyond the slot's room go into
+//! one box, and into the slot and its continuations at the end. All of it is bounded: a text keeps at most one
+//! character more than its limit, by which its reader knows that it was cut.
 
 use callmeter_core::{
-    Billing, CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, Operation, PicoUsd, Status,
-    Usage, UsageSource,
+    CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, PicoUsd, Status, Usage, UsageSource,
 };
-use callmeter_flight::{Fields, Packed, Value};
+use callmeter_flight::{Fields, Refused, Told, Value};
 
-use crate::notes::{Note, Notes};
+use crate::guard::OpenCall;
+use crate::station;
 
 /// Late values of one call.
 #[derive(Default)]
 pub(crate) struct Late {
-    pub(crate) input_tokens: Option<u64>,
-    pub(crate) output_tokens: Option<u64>,
-    pub(crate) ttft_us: Option<u64>,
+    pub(crate) told: Told,
     pub(crate) flags: Flags,
-    status: Word,
-    pub(crate) error_kind: Option<ErrorKind>,
-    pub(crate) http_status: Option<u16>,
-    pub(crate) usage_source: Option<UsageSource>,
-    pub(crate) operation: Option<Operation>,
-    pub(crate) billing: Option<Billing>,
-    pub(crate) streaming: Option<bool>,
-    pub(crate) stream_complete: Option<bool>,
-    pub(crate) cache_hit: Option<bool>,
-    pub(crate) rag_hit: Option<bool>,
-    notes: Notes,
     rest: Option<Box<Rest>>,
 }
 
@@ -40,11 +27,11 @@ struct Rest {
     meta: Meta,
     extra: Option<CallRecord>,
     error_text: Option<String>,
-    /// What found no room among the notes.
+    /// What found no room in the slot.
     more: Vec<(Field, Spilled)>,
 }
 
-/// A value without room among the notes.
+/// A value without room in the slot.
 enum Spilled {
     Text(Box<str>),
     Int(u64),
@@ -52,6 +39,16 @@ enum Spilled {
 }
 
 impl Spilled {
+    /// Only whole bytes are left out: no setter tells any.
+    fn of(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(Self::Text(text.into())),
+            Value::Int(value) => Some(Self::Int(value)),
+            Value::Id(id) => Some(Self::Id(id)),
+            _ => None,
+        }
+    }
+
     fn value(&self) -> Value<'_> {
         match self {
             Self::Text(text) => Value::Text(text),
@@ -61,85 +58,74 @@ impl Spilled {
     }
 }
 
-/// The status so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Word {
-    #[default]
-    None,
-    Ok,
-    Error,
-    Fallback,
-    Cancelled,
-    Aborted,
-    /// Among the notes.
-    Own,
-}
-
-impl Late {
+impl OpenCall {
     /// Puts a text in a field's place; an empty one is ignored.
     pub(crate) fn put_text(&mut self, field: Field, text: &str) {
-        if text.is_empty() {
-            return;
+        if !text.is_empty() {
+            self.put(field, Value::Text(bounded(text, field.limit())));
         }
-        self.put(field, Note::Text(bounded(text, field.limit())));
-    }
-
-    /// Whether there is a text in a field's place.
-    pub(crate) fn has_text(&self, field: Field) -> bool {
-        let in_rest = |rest: &Rest| rest.more.iter().any(|(known, _)| *known == field);
-        self.notes.has(field) || self.rest.as_deref().is_some_and(in_rest)
     }
 
     pub(crate) fn put_int(&mut self, field: Field, value: u64) {
-        self.put(field, Note::Int(value));
+        self.put(field, Value::Int(value));
     }
 
     pub(crate) fn put_id(&mut self, field: Field, id: Option<CallId>) {
         match id {
-            Some(id) => self.put(field, Note::Id(id)),
+            Some(id) => self.put(field, Value::Id(id)),
             None => self.remove(field),
         }
     }
 
-    fn put(&mut self, field: Field, note: Note<'_>) {
-        if self.rest.is_some() {
-            self.remove(field);
+    #[inline]
+    fn put(&mut self, field: Field, value: Value<'_>) {
+        let late = &mut self.late;
+        if late.rest.is_some() {
+            late.remove_spilled(field);
         }
-        if !self.notes.put(field, note) {
-            let value = match note {
-                Note::Text(text) => Spilled::Text(text.into()),
-                Note::Int(value) => Spilled::Int(value),
-                Note::Id(id) => Spilled::Id(id),
-            };
-            self.rest().more.push((field, value));
+        let Some(slot) = &self.slot else { return };
+        let kept = station::with(slot.buffer_id(), |station| {
+            station.buffer.tell(slot, &mut late.told, field, value)
+        });
+        if let Some(Err(Refused::NoRoom)) = kept {
+            late.spill(field, value);
         }
     }
 
+    #[inline]
     fn remove(&mut self, field: Field) {
-        self.notes.remove(field);
-        if let Some(rest) = &mut self.rest {
-            rest.more.retain(|(known, _)| *known != field);
+        if self.late.has(field) {
+            self.take_away(field);
         }
+    }
+
+    #[cold]
+    fn take_away(&mut self, field: Field) {
+        let late = &mut self.late;
+        late.remove_spilled(field);
+        let Some(slot) = &self.slot else { return };
+        station::with(slot.buffer_id(), |station| {
+            station.buffer.untell(slot, &mut late.told, field);
+        });
     }
 
     pub(crate) fn put_cost(&mut self, cost: Option<PicoUsd>) {
-        match cost.map(Value::from) {
-            Some(Value::Int(coded)) => self.put_int(Field::ReportedCost, coded),
-            _ => self.remove(Field::ReportedCost),
+        match cost {
+            Some(cost) => self.put(Field::ReportedCost, cost.into()),
+            None => self.remove(Field::ReportedCost),
         }
     }
 
     /// Takes a whole usage over, in place of what was said before.
     pub(crate) fn put_usage(&mut self, mut usage: Usage) {
-        self.input_tokens = usage.input_tokens;
-        self.output_tokens = usage.output_tokens;
-        self.usage_source = usage.usage_source.or(Some(UsageSource::Caller));
-        for (field, (_, count)) in PARTS.iter().zip(usage.tokens()).skip(2) {
-            self.remove(*field);
-            if let Some(count) = count {
-                self.put_int(*field, count);
+        for (field, (_, count)) in PARTS.iter().zip(usage.tokens()) {
+            match count {
+                Some(count) => self.put_int(*field, count),
+                None => self.remove(*field),
             }
         }
+        let source = usage.usage_source.unwrap_or(UsageSource::Caller);
+        self.late.told.usage_source(source);
         self.remove(Field::UsageRule);
         if let Some(rule) = &usage.usage_rule {
             self.put_text(Field::UsageRule, rule);
@@ -149,39 +135,60 @@ impl Late {
             record.usage.usage_extra = Some(extra);
             record
         });
-        if extra.is_some() || self.rest.is_some() {
-            self.rest().extra = extra;
+        if extra.is_some() || self.late.rest.is_some() {
+            self.late.rest().extra = extra;
         }
     }
 
     pub(crate) fn put_status(&mut self, word: &str) {
-        self.status = match word {
+        let status = match word {
             "" => return,
-            "ok" => Word::Ok,
-            "error" => Word::Error,
-            "fallback" => Word::Fallback,
-            "cancelled" => Word::Cancelled,
-            "aborted" => Word::Aborted,
-            own => {
-                self.put_text(Field::Status, own);
-                Word::Own
-            }
+            "ok" => Status::Ok,
+            "error" => Status::Error,
+            "fallback" => Status::Fallback,
+            "cancelled" => Status::Cancelled,
+            "aborted" => Status::Aborted,
+            own => return self.put_text(Field::Status, own),
         };
+        self.put_listed_status(&status);
     }
 
-    /// Whether the host said how the call ended.
-    #[cfg(feature = "wire")]
-    pub(crate) fn has_status(&self) -> bool {
-        self.status != Word::None
+    #[inline]
+    pub(crate) fn put_listed_status(&mut self, status: &Status) {
+        // The caller's own word is a text elsewhere.
+        self.remove(Field::Status);
+        self.late.told.status(status);
     }
 
     /// The call failed.
-    pub(crate) fn fail(&mut self, kind: ErrorKind) {
-        self.status = if kind == ErrorKind::Cancelled {
-            Word::Cancelled
+    pub(crate) fn put_failure(&mut self, kind: ErrorKind) {
+        self.put_listed_status(if kind == ErrorKind::Cancelled {
+            &Status::Cancelled
         } else {
-            Word::Error
-        };
+            &Status::Error
+        });
+    }
+}
+
+impl Late {
+    /// Whether a value of a field was told and stands.
+    #[inline]
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.told.has(field) || self.rest.as_deref().is_some_and(|rest| rest.has(field))
+    }
+
+    #[cold]
+    fn spill(&mut self, field: Field, value: Value<'_>) {
+        if let Some(value) = Spilled::of(value) {
+            self.rest().more.push((field, value));
+        }
+    }
+
+    #[cold]
+    fn remove_spilled(&mut self, field: Field) {
+        if let Some(rest) = &mut self.rest {
+            rest.more.retain(|(known, _)| *known != field);
+        }
     }
 
     /// The host's own error text: readable here, never in the row.
@@ -202,31 +209,25 @@ impl Late {
         self.rest.get_or_insert_with(Box::default)
     }
 
-    fn status(&self) -> Option<Status> {
-        Some(match self.status {
-            Word::None | Word::Ok => Status::Ok,
-            Word::Error => Status::Error,
-            Word::Fallback => Status::Fallback,
-            Word::Cancelled => Status::Cancelled,
-            Word::Aborted => Status::Aborted,
-            Word::Own => return None,
-        })
-    }
-
-    /// Makes the values ready to be copied out.
+    /// Notes the end: `ok`, unless something else was said. What was told is then whole, but for what
+    /// [`has_more`](Self::has_more) says there is.
     #[inline]
-    pub(crate) fn ended(&mut self, duration_us: u64) -> Outcome<'_> {
-        if self.rest.is_some() {
-            self.pack_meta();
-        }
-        Outcome {
-            late: self,
-            duration_us,
+    pub(crate) fn end(&mut self, duration_us: u64) {
+        self.told.duration_us(duration_us);
+        if !self.has(Field::Status) {
+            self.told.status(&Status::Ok);
         }
     }
 
+    /// Whether there is more than [`Told`] knows: marks, or what lies in the box.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        !self.flags.is_empty() || self.rest.is_some()
+    }
+
+    /// Makes the box ready to be copied out.
     #[cold]
-    fn pack_meta(&mut self) {
+    pub(crate) fn pack(&mut self) -> More<'_> {
         if let Some(rest) = &mut self.rest
             && !rest.meta.is_empty()
         {
@@ -236,6 +237,13 @@ impl Late {
                 .get_or_insert_with(|| CallRecord::new(NO_ID, Layer::Guard, 0));
             record.meta = Some(meta);
         }
+        More(self)
+    }
+}
+
+impl Rest {
+    fn has(&self, field: Field) -> bool {
+        self.more.iter().any(|(known, _)| *known == field)
     }
 }
 
@@ -259,75 +267,25 @@ const PARTS: [Field; 13] = [
 /// The id of a record that only carries fields.
 const NO_ID: CallId = CallId::new(callmeter_core::Timestamp::EPOCH, 0);
 
-/// How a call ended, as the flight buffer takes it.
-pub(crate) struct Outcome<'a> {
-    late: &'a Late,
-    duration_us: u64,
+/// What of a call's late values its slot does not have yet.
+pub(crate) struct More<'a>(&'a Late);
+
+impl More<'_> {
+    /// What lies in the slot already.
+    pub(crate) fn told(&self) -> &Told {
+        &self.0.told
+    }
 }
 
-impl Fields for Outcome<'_> {
-    #[inline]
-    fn packed(&self) -> Packed {
-        let late = self.late;
-        let mut packed = Packed::default();
-        packed.duration_us(self.duration_us);
-        macro_rules! pack {
-            ($($value:expr => $setter:ident,)+) => { $(
-                if let Some(value) = $value {
-                    packed.$setter(value);
-                }
-            )+ };
-        }
-        pack! {
-            late.input_tokens => input_tokens,
-            late.output_tokens => output_tokens,
-            late.ttft_us => ttft_us,
-            late.status().as_ref() => status,
-            late.error_kind => error_kind,
-            late.http_status => http_status,
-            late.usage_source => usage_source,
-            late.operation => operation,
-            late.billing => billing,
-        }
-        for (field, truth) in [
-            (Field::Streaming, late.streaming),
-            (Field::StreamComplete, late.stream_complete),
-            (Field::CacheHit, late.cache_hit),
-            (Field::RagHit, late.rag_hit),
-        ] {
-            if let Some(truth) = truth {
-                packed.truth(field, truth);
-            }
-        }
-        packed
-    }
-
-    #[inline]
+impl Fields for More<'_> {
     fn each(&self, mut put: impl FnMut(u32, Value<'_>)) {
-        let late = self.late;
-        late.notes.each(|tag, value| {
-            // A status of the caller's own that was replaced by one of the listed words.
-            if tag != Field::Status.tag() || late.status == Word::Own {
-                put(tag, value);
-            }
-        });
-        if !late.flags.is_empty() || late.rest.is_some() {
-            late.each_of_rest(&mut put);
+        let Late { flags, rest, .. } = self.0;
+        if !flags.is_empty() {
+            put(Field::Flags.tag(), (*flags).into());
         }
-    }
-}
-
-impl Late {
-    #[cold]
-    fn each_of_rest(&self, put: &mut impl FnMut(u32, Value<'_>)) {
-        if !self.flags.is_empty() {
-            put(Field::Flags.tag(), self.flags.into());
-        }
-        let Some(rest) = &self.rest else { return };
+        let Some(rest) = rest else { return };
         for (field, value) in &rest.more {
-            if *field != Field::Status || self.status == Word::Own {
-                put(field.tag(), value.value());
-            }
+            put(field.tag(), value.value());
         }
         if let Some(extra) = &rest.extra {
             extra.each(put);

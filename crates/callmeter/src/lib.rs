@@ -51,7 +51,6 @@ mod identity;
 mod keeper;
 mod late;
 mod ledger;
-mod notes;
 #[cfg(feature = "wire")]
 mod observe;
 mod pipeline;
@@ -159,6 +158,7 @@ pub fn builder() -> Builder {
 /// is off, the guard does nothing.
 ///
 /// `caller` is cut at 64 characters, `provider` at 32, `model` at 128.
+#[inline]
 #[track_caller]
 pub fn call(
     caller: impl AsRef<str>,
@@ -170,8 +170,12 @@ pub fn call(
         global::warn_if_never_started();
         return CallGuard::off();
     }
-    let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-    CallGuard::open(current, names, Location::caller())
+    let names = guard::Names {
+        caller: caller.as_ref(),
+        provider: provider.as_ref(),
+        model: model.as_ref(),
+    };
+    CallGuard::open(current, &names, Location::caller())
 }
 
 /// Switches the process's recorder on or off from the next call on (promise CM-9). Calls are recorded while

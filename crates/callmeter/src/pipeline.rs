@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::control::Control;
 use crate::figures;
 use crate::global;
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, Names};
 use crate::home::Home;
 use crate::recorder::Recorder;
 use crate::settings::{Settings, SpoolSettings};
@@ -259,6 +259,7 @@ impl Callmeter {
     }
 
     /// Opens a guard around one call.
+    #[inline]
     #[track_caller]
     pub fn call(
         &self,
@@ -269,8 +270,12 @@ impl Callmeter {
         if !self.recorder.is_on() {
             return CallGuard::off();
         }
-        let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-        CallGuard::open(self.recorder.current(), names, Location::caller())
+        let names = Names {
+            caller: caller.as_ref(),
+            provider: provider.as_ref(),
+            model: model.as_ref(),
+        };
+        CallGuard::open(self.recorder.current(), &names, Location::caller())
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish

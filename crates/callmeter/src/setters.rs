@@ -17,9 +17,10 @@ macro_rules! text_setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)+) => {
         impl CallGuard { $(
             $(#[$doc])*
+            #[inline]
             pub fn $name(&mut self, text: impl AsRef<str>) -> &mut Self {
-                if let Some(open) = &mut self.open {
-                    open.late.put_text(Field::$field, text.as_ref());
+                if let Some(open) = self.open_call_mut() {
+                    open.put_text(Field::$field, text.as_ref());
                 }
                 self
             }
@@ -58,17 +59,21 @@ text_setters! {
 
 impl CallGuard {
     /// Input and output tokens; each an integer of any type or an `Option` of one. Absent stays absent.
+    #[inline]
     pub fn tokens(
         &mut self,
         input: impl Into<TokenCount>,
         output: impl Into<TokenCount>,
     ) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let (input, output) = (input.into(), output.into());
-            let late = &mut open.late;
-            late.input_tokens = input.known().or(late.input_tokens);
-            late.output_tokens = output.known().or(late.output_tokens);
-            late.usage_source = Some(UsageSource::Caller);
+            let told = open.late.told.usage_source(UsageSource::Caller);
+            if let Some(count) = input.known() {
+                told.input_tokens(count);
+            }
+            if let Some(count) = output.known() {
+                told.output_tokens(count);
+            }
             if input == TokenCount::Implausible || output == TokenCount::Implausible {
                 open.flag(Flags::USAGE_IMPLAUSIBLE);
             }
@@ -77,167 +82,186 @@ impl CallGuard {
     }
 
     /// All that the call used, with cached, reasoning and other parts. Replaces what was said before.
+    #[inline]
     pub fn usage(&mut self, usage: Usage) -> &mut Self {
-        if let Some(open) = &mut self.open
+        if let Some(open) = self.open_call_mut()
             && !usage.is_empty()
         {
-            open.late.put_usage(usage);
+            open.put_usage(usage);
         }
         self
     }
 
     /// Whether the host answered from its cache.
+    #[inline]
     pub fn cache_hit(&mut self, hit: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.cache_hit = Some(hit);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.truth(Field::CacheHit, hit);
         }
         self
     }
 
     /// Whether retrieved documents were used.
+    #[inline]
     pub fn rag_hit(&mut self, hit: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.rag_hit = Some(hit);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.truth(Field::RagHit, hit);
         }
         self
     }
 
     /// Who takes over; the status becomes `fallback`. The target records a call of its own.
+    #[inline]
     pub fn fallback_to(&mut self, target: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_text(Field::FallbackTo, target.as_ref());
-            open.late.put_status(Status::Fallback.as_str());
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::FallbackTo, target.as_ref());
+            open.put_listed_status(&Status::Fallback);
         }
         self
     }
 
     /// The call failed, in the caller's words. Under the error policy `class` the row keeps only that
     /// the caller said so; the text stays readable here, cut at 2,000 characters.
+    #[inline]
     pub fn error(&mut self, text: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let (text, _) = callmeter_core::clean_text(text.as_ref(), 2_000);
             open.late.put_error_text(text.into_owned());
-            open.late.fail(ErrorKind::Caller);
-            open.late.error_kind = Some(ErrorKind::Caller);
+            open.put_failure(ErrorKind::Caller);
+            open.late.told.error_kind(ErrorKind::Caller);
         }
         self
     }
 
     /// The text given to [`error`](Self::error).
     pub fn error_text(&self) -> Option<&str> {
-        self.open.as_ref()?.late.error_text()
+        self.open_call()?.late.error_text()
     }
 
     /// The kind of the error, where the caller knows it.
+    #[inline]
     pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.error_kind = Some(kind);
-            open.late.put_status(Status::Error.as_str());
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.error_kind(kind);
+            open.put_listed_status(&Status::Error);
         }
         self
     }
 
     /// The status, one of callmeter's words or the caller's own; cut at 16 characters.
+    #[inline]
     pub fn status(&mut self, word: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_status(word.as_ref());
+        if let Some(open) = self.open_call_mut() {
+            open.put_status(word.as_ref());
         }
         self
     }
 
     /// The HTTP status.
+    #[inline]
     pub fn http_status(&mut self, status: u16) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.http_status = Some(status);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.http_status(status);
         }
         self
     }
 
     /// What the model was asked to do.
+    #[inline]
     pub fn operation(&mut self, operation: Operation) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.operation = Some(operation);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.operation(operation);
         }
         self
     }
 
     /// How the call is paid for, instead of the way in the settings.
+    #[inline]
     pub fn billing(&mut self, billing: Billing) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.billing = Some(billing);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.billing(billing);
         }
         self
     }
 
     /// Whether the answer is a stream.
+    #[inline]
     pub fn streaming(&mut self, streaming: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.streaming = Some(streaming);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.truth(Field::Streaming, streaming);
         }
         self
     }
 
     /// Whether the stream reached its end.
+    #[inline]
     pub fn stream_complete(&mut self, complete: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.stream_complete = Some(complete);
+        if let Some(open) = self.open_call_mut() {
+            open.late.told.truth(Field::StreamComplete, complete);
         }
         self
     }
 
     /// The first token has come: takes the time. Later ones change nothing.
+    #[inline]
     pub fn first_token(&mut self) -> &mut Self {
-        if let Some(open) = &mut self.open
-            && open.late.ttft_us.is_none()
+        if let Some(open) = self.open_call_mut()
+            && !open.late.told.has(Field::TtftUs)
         {
-            open.late.ttft_us = Some(open.elapsed_us());
+            let elapsed_us = open.elapsed_us();
+            open.late.told.ttft_us(elapsed_us);
         }
         self
     }
 
     /// The call that this one is made within.
+    #[inline]
     pub fn parent(&mut self, parent: Option<CallId>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_id(Field::ParentId, parent);
+        if let Some(open) = self.open_call_mut() {
+            open.put_id(Field::ParentId, parent);
         }
         self
     }
 
     /// This is try number `attempt`, from 1, of the request whose first try was `first`.
+    #[inline]
     pub fn retry_of(&mut self, first: Option<CallId>, attempt: u32) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_id(Field::ChainId, first);
-            open.late.put_int(Field::Attempt, u64::from(attempt));
+        if let Some(open) = self.open_call_mut() {
+            open.put_id(Field::ChainId, first);
+            open.put_int(Field::Attempt, u64::from(attempt));
         }
         self
     }
 
     /// The W3C trace and span that the call belongs to, in hex.
+    #[inline]
     pub fn trace(&mut self, trace_id: impl AsRef<str>, span_id: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_text(Field::TraceId, trace_id.as_ref());
-            open.late.put_text(Field::SpanId, span_id.as_ref());
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::TraceId, trace_id.as_ref());
+            open.put_text(Field::SpanId, span_id.as_ref());
         }
         self
     }
 
     /// The session, kept as a keyed hash only.
+    #[inline]
     pub fn session(&mut self, session: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(session.as_ref()));
             if let Some(hash) = hash.flatten() {
-                open.late.put_text(Field::SessionHash, &hash);
+                open.put_text(Field::SessionHash, &hash);
             }
         }
         self
     }
 
     /// The user, kept as a keyed hash only.
+    #[inline]
     pub fn user(&mut self, user: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(user.as_ref()));
             if let Some(hash) = hash.flatten() {
-                open.late.put_text(Field::UserHash, &hash);
+                open.put_text(Field::UserHash, &hash);
             }
         }
         self
@@ -245,8 +269,9 @@ impl CallGuard {
 
     /// A hash of the prompt under the meta key `prompt_hash`, as `privacy.prompt_hash` says; the prompt
     /// itself is not kept. An empty prompt is ignored.
+    #[inline]
     pub fn prompt_hash(&mut self, prompt: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
@@ -268,8 +293,9 @@ impl CallGuard {
 
     /// A key of the host's own. What the rules of meta refuse is not stored; its key says so, and one
     /// warning a key names the setting that would allow it.
+    #[inline]
     pub fn meta(&mut self, key: impl AsRef<str>, value: impl Into<MetaValue>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
@@ -289,9 +315,10 @@ impl CallGuard {
     }
 
     /// The cost that the provider stated in its response, in USD as decimal text; other text is ignored.
+    #[inline]
     pub fn reported_cost(&mut self, usd: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_cost(usd.as_ref().parse::<PicoUsd>().ok());
+        if let Some(open) = self.open_call_mut() {
+            open.put_cost(usd.as_ref().parse::<PicoUsd>().ok());
         }
         self
     }

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
-use callmeter_core::{CallId, Field, Layer, Timestamp};
+use callmeter_core::{Field, Layer, Timestamp};
 use callmeter_flight::{
     Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
 };
 
-use crate::late::bounded;
+use crate::guard::{Names, OpenCall};
+use crate::late::{More, bounded};
 use crate::recorder::{Recorder, Scope};
 use crate::site;
 
@@ -27,6 +28,8 @@ thread_local! {
 
 /// A flight buffer and the recorder that it works for.
 pub(crate) struct Station {
+    /// The buffer's.
+    id: u64,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) buffer: Arc<FlightBuffer>,
     /// What rows of callers that nobody listed have in common.
@@ -56,6 +59,7 @@ impl Station {
             (entry.name.as_str().into(), buffer.scope(&scope))
         });
         let station = Arc::new(Self {
+            id: buffer.id(),
             common: buffer.scope(&recorder.scope),
             of_callers: of_callers.collect(),
             recorder: Arc::clone(recorder),
@@ -100,66 +104,105 @@ impl Station {
         drop(last);
     }
 
-    /// Opens a call.
+    /// Opens a call, as `open`.
     #[inline]
     pub(crate) fn open(
         &self,
-        (caller, provider, model): (&str, &str, &str),
+        open: &mut OpenCall,
+        names: &Names<'_>,
         place: &'static Location<'static>,
-    ) -> Result<(FlightSlot, CallId, u64), Refused> {
+    ) -> Result<(), Refused> {
         let moment = self.recorder.time.now();
         // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
-        let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
-        let scope = if self.recorder.registry.is_empty() {
-            self.common
-        } else {
-            self.scope_of(caller)
-        };
-        let slot = site::with_name(&self.buffer, place, |call_site| {
-            let opening = Opening {
-                caller: bounded(caller, Field::Caller.limit()).into(),
-                provider: bounded(provider, Field::Provider.limit()).into(),
-                model_requested: bounded(model, Field::ModelRequested.limit()).into(),
-                call_site,
-                scope,
-                ..Opening::new(call_id, Layer::Guard, moment.ns)
-            };
-            if scope.is_some() {
-                self.buffer.open(&opening)
-            } else {
-                // The table of names is full: what the scope says travels with each call.
-                self.buffer
-                    .open(&opening.with(self.recorder.scope_fields_of(caller)))
-            }
-        })?;
-        Ok((slot, call_id, moment.ns))
+        open.call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
+        open.opened_ns = moment.ns;
+        let opened = site::with_prepared(self.id, names, place, |prepared| {
+            let slot = self
+                .buffer
+                .open_prepared(prepared, open.call_id, open.opened_ns)?;
+            open.slot = Some(slot);
+            Ok(())
+        });
+        match opened {
+            Some(opened) => opened,
+            None => self.open_anew(open, names, place),
+        }
     }
 
-    fn scope_of(&self, caller: &str) -> Option<NameRef> {
+    /// Opens a call of which this thread does not remember where its names are, and remembers it if it may.
+    #[inline(never)]
+    fn open_anew(
+        &self,
+        open: &mut OpenCall,
+        names: &Names<'_>,
+        place: &'static Location<'static>,
+    ) -> Result<(), Refused> {
+        let Names {
+            caller,
+            provider,
+            model,
+        } = *names;
+        let (scope, is_listed) = self.scope_of(caller);
+        let site = site::Text::of(place);
+        let opening = Opening {
+            caller: bounded(caller, Field::Caller.limit()).into(),
+            provider: bounded(provider, Field::Provider.limit()).into(),
+            model_requested: bounded(model, Field::ModelRequested.limit()).into(),
+            call_site: site.as_str().into(),
+            scope,
+            ..Opening::new(open.call_id, Layer::Guard, open.opened_ns)
+        };
+        // The names first: a place that finds the buffer full is remembered as well, and asks cheaply.
+        let prepared = scope.and_then(|_| self.buffer.prepare(&opening));
+        // Each call of a caller that is not listed is counted.
+        if let Some(prepared) = prepared.filter(|_| is_listed) {
+            site::remember(self.id, names, place, prepared);
+        }
+        let slot = match (scope, &prepared) {
+            // The table of names is full: what the scope says travels with each call.
+            (None, _) => {
+                let more = self.recorder.scope_fields_of(caller);
+                self.buffer.open(&opening.with(more))
+            }
+            (_, None) => self.buffer.open(&opening),
+            (_, Some(prepared)) => {
+                self.buffer
+                    .open_prepared(prepared, open.call_id, open.opened_ns)
+            }
+        };
+        open.slot = Some(slot?);
+        Ok(())
+    }
+
+    /// What a caller's rows have in common, and whether it is listed, where there is a list.
+    fn scope_of(&self, caller: &str) -> (Option<NameRef>, bool) {
+        if self.recorder.registry.is_empty() {
+            return (self.common, true);
+        }
         match self.of_callers.get(caller) {
-            Some(scope) => *scope,
+            Some(scope) => (*scope, true),
             None => {
                 self.recorder.meet_unknown(caller);
-                self.common
+                (self.common, false)
             }
         }
     }
 
-    /// Ends a call, whichever thread opened it.
-    #[inline]
-    pub(crate) fn finish(&self, slot: FlightSlot, outcome: &impl Fields) {
-        // In a forked child the call is its parent's, and the parent ends it.
-        let _ = self.buffer.finish(slot, outcome);
+    /// Ends a call of which there is more than its slot was told.
+    #[cold]
+    pub(crate) fn finish_more(&self, slot: FlightSlot, more: &More<'_>) -> Result<(), Refused> {
+        self.buffer.finish_told(slot, more.told(), more)
     }
 }
 
 /// Does something with the station of a buffer; `None` when there is none any more.
 #[inline]
 pub(crate) fn with<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
+    // Taken by the one way that is gone.
     let mut action = Some(action);
     let done = LAST.try_with(|last| {
         let last = last.try_borrow().ok()?;
-        let station = last.as_ref().filter(|last| last.buffer.id() == id)?;
+        let station = last.as_ref().filter(|last| last.id == id)?;
         action.take().map(|action| action(station))
     });
     match (done, action) {

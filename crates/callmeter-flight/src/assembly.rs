@@ -3,13 +3,12 @@
 use callmeter_core::Flags;
 
 use crate::fields::{
-    FLAGS_AT, Fields, HTTP_STATUS_SHIFT, Place, STATUSES, TRUTHS_AT, Value, place_of,
+    FLAGS_AT, Fields, HTTP_STATUS_SHIFT, Place, TRUTHS_AT, Value, listed_status, place_of,
 };
 use crate::layout::slot;
 use crate::slots::Slot;
 use crate::sync::Ordering;
 use crate::tape::Entries;
-use crate::told::Told;
 
 /// What a slot's result will say. Numbers go to their words at once: the slot is its call's alone.
 #[derive(Debug)]
@@ -24,17 +23,13 @@ pub(crate) struct Assembly<'a, T> {
 impl<'a, T: Entries> Assembly<'a, T> {
     /// Begins with what the call was told while it was in flight.
     #[inline(always)]
-    pub(crate) fn new(slot: &'a Slot, told: &Told, text: T) -> Self {
-        // What is not present is there as well, and nobody reads it.
-        let places = slot.iter().skip(slot::NUMBERS);
-        for (word, number) in places.zip(told.numbers) {
-            word.store(number, Ordering::Relaxed);
-        }
+    pub(crate) fn new(slot: &'a Slot, text: T) -> Self {
+        let word = |at: usize| slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
         Self {
             slot,
-            present: told.present(),
-            small: told.small(),
-            answered: told.answered(),
+            present: word(slot::PRESENT),
+            small: word(slot::SMALL),
+            answered: word(slot::ANSWERED),
             text,
         }
     }
@@ -62,12 +57,10 @@ impl<'a, T: Entries> Assembly<'a, T> {
             (Place::HttpStatus, Value::Int(status @ 0..=0xfffe)) => {
                 self.small |= status.wrapping_add(1) << HTTP_STATUS_SHIFT;
             }
-            (Place::Status, Value::Text(word)) => {
-                match STATUSES.iter().position(|status| *status == word) {
-                    Some(at) => self.set_small(0, (at as u64).saturating_add(1)),
-                    None => self.text.put_text(tag, word),
-                }
-            }
+            (Place::Status, Value::Text(word)) => match listed_status(word) {
+                Some(code) => self.set_small(0, code),
+                None => self.text.put_text(tag, word),
+            },
             (Place::Answered(at), Value::Text(name)) => match names(tag, name) {
                 Some(place) => self.answered |= u64::from(place) << at.wrapping_mul(32),
                 None => self.text.put_text(tag, name),

@@ -117,7 +117,7 @@ mod exports {
     pub use crate::random::fill_random;
     pub use crate::record::{FlightSlot, Name, NameRef, Opening, Prepared, Refused};
     pub use crate::standing::Standing;
-    pub use crate::told::Told;
+    pub use crate::told::OpenSlot;
     pub use crate::view::{InFlight, Switch};
 }
 #[cfg(not(loom))]

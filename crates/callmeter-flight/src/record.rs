@@ -21,7 +21,7 @@ use crate::slots::{
 use crate::sync::Ordering;
 use crate::tape::{Entries, REV_TAG, Tape};
 use crate::thread::{Placer, ThreadHome};
-use crate::told::Told;
+use crate::told;
 use crate::words::Words;
 
 /// The most text of an opening; the rest of the slot's text is the result's.
@@ -136,8 +136,10 @@ pub struct Prepared {
 }
 
 /// Why no slot was opened or finished.
+// As wide as a slot's word: a result of either is then two registers, and never copied in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Refused {
     /// Recording is off.
     Off,
@@ -149,15 +151,18 @@ pub enum Refused {
     NoRoom,
 }
 
-/// An open call's slot. It may travel to any thread; it must be given back by
+/// An open call's slot: one word. It may travel to any thread; it must be given back by
 /// [`FlightBuffer::finish`], else its call stays in flight until the process ends and is then aborted.
 #[must_use = "a slot that is not finished stays in flight"]
 #[derive(Debug)]
 pub struct FlightSlot {
-    /// The buffer's id, and below it 16 bits of the slot's number: one word, so that a guard that
-    /// carries it moves in registers.
+    /// The holder's mark, the buffer's id, and below it 16 bits of the slot's number: one word, so that a guard
+    /// that carries it moves in registers.
     word: NonZeroU64,
 }
+
+/// The holder's mark in a slot's word.
+const MARK: u64 = 1 << 63;
 
 impl FlightSlot {
     /// No buffer's id is 0, so the word never is.
@@ -169,7 +174,21 @@ impl FlightSlot {
     /// The [id](FlightBuffer::id) of the buffer that it is of.
     #[inline]
     pub const fn buffer_id(&self) -> u64 {
-        self.word.get() >> 16
+        (self.word.get() & !MARK) >> 16
+    }
+
+    /// Whether its holder marked it; what that means is the holder's business.
+    #[inline]
+    pub const fn is_marked(&self) -> bool {
+        self.word.get() & MARK != 0
+    }
+
+    /// Marks it, or takes the mark away.
+    pub fn set_marked(&mut self, marked: bool) {
+        let mark = if marked { MARK } else { 0 };
+        if let Some(word) = NonZeroU64::new(self.word.get() & !MARK | mark) {
+            self.word = word;
+        }
     }
 
     const fn index(&self) -> usize {
@@ -285,6 +304,7 @@ impl FlightBuffer {
             let fixed = (scope, opening.layer.code(), marks);
             write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
         }
+        told::clear(slot);
         set_state(&slot[slot::STATE], State::Open);
         FlightSlot::new(self.id, index).ok_or(Refused::Full)
     }
@@ -349,6 +369,7 @@ impl FlightBuffer {
                 prepared.fixed,
             ],
         );
+        told::clear(slot);
         set_state(&slot[slot::STATE], State::Open);
         FlightSlot::new(self.id, index).ok_or(Refused::Full)
     }
@@ -391,30 +412,17 @@ impl FlightBuffer {
         tape
     }
 
-    /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4).
+    /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4). It says what
+    /// the call was [told](crate::OpenSlot::tell) while it was in flight, and `more`: fields that it was not told.
     ///
     /// # Errors
     /// [`Refused::Forked`] when the slot is not of this buffer or this is a forked child: the call
     /// belongs to the parent, and nothing was written.
     #[inline]
-    pub fn finish(&self, call: FlightSlot, outcome: &impl Fields) -> Result<(), Refused> {
-        self.finish_told(call, &Told::default(), outcome)
-    }
-
-    /// Finishes a call with what it was [told](Self::tell) while it was in flight, and `more`: fields that
-    /// were not told, or found no room.
-    ///
-    /// # Errors
-    /// As [`finish`](Self::finish).
-    #[inline]
-    pub fn finish_told(
-        &self,
-        call: FlightSlot,
-        told: &Told,
-        more: &impl Fields,
-    ) -> Result<(), Refused> {
+    pub fn finish(&self, call: FlightSlot, more: &impl Fields) -> Result<(), Refused> {
         let slot = self.slot_of(&call)?;
-        let mut result = Assembly::new(slot, told, SlotText::resume(slot, told.text_len.into()));
+        let told = slot[slot::TEXT].load(Ordering::Relaxed) as usize;
+        let mut result = Assembly::new(slot, SlotText::resume(slot, told));
         let mut is_long = false;
         ThreadHome::with(|home| {
             let Some(placer) = self.placer(home) else {
@@ -423,7 +431,7 @@ impl FlightBuffer {
             result.take(more, |tag, text| placer.of_field(tag, text));
             is_long = result.text.is_short();
             if is_long {
-                self.finish_long(home, &placer, slot, (told, more), result.text.wanted());
+                self.finish_long(home, &placer, slot, more, (told, result.text.wanted()));
             }
         });
         if !is_long {
@@ -454,8 +462,8 @@ impl FlightBuffer {
         home: &ThreadHome,
         placer: &Placer<'_>,
         slot: &Slot,
-        (told, more): (&Told, &impl Fields),
-        wanted: usize,
+        more: &impl Fields,
+        (told, wanted): (usize, usize),
     ) {
         let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
         let mut tails = [0_u16; tail::MAX];
@@ -475,10 +483,10 @@ impl FlightBuffer {
         let limit = room.saturating_add(claimed.saturating_mul(tail::CAPACITY));
         let mut tape = Tape::<LONG_TEXT>::new(limit);
         let mut before = [0; slot::TEXT_BYTES];
-        let before = SlotText::resume(slot, told.text_len.into()).copied_to(&mut before);
+        let before = SlotText::resume(slot, told).copied_to(&mut before);
         tape.want(before.len());
         tape.append(before);
-        let mut result = Assembly::new(slot, told, tape);
+        let mut result = Assembly::new(slot, tape);
         result.take(more, |tag, text| placer.of_field(tag, text));
         if result.text.is_short() {
             result.mark_cut();

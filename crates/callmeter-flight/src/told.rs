@@ -1,327 +1,252 @@
-//! What a call is told after its opening: numbers and small words beside the guard, texts in the slot at once.
+//! What a call is told after its opening: straight into its slot.
 //!
-//! Owns [`Told`], which a guard carries in a line of memory: the usual numbers, the small words, and how far
-//! the slot's text is written. A name that recurs becomes its place in the name table at once; other texts
-//! and seldom numbers go to the slot, which is their call's alone while it is open, where they stay until
-//! [`FlightBuffer::finish_told`] seals them. So nothing is copied twice, and a guard stays small.
+//! An open slot is its call's alone, and whoever reads it looks at the opening only. So what the guard learns
+//! meanwhile lies where the result will be from the start, and the guard itself is two words that travel in
+//! registers: nothing is gathered, nothing is copied, and [`FlightBuffer::finish`] has only to seal it.
 //!
-//! Promises that an open call's row is what it was at the opening: nothing told counts before the state is
-//! FINISHED (readers of an OPEN slot look at the opening alone). A forked child tells its parent's calls
-//! nothing.
-//!
-//! Leaves to the guard what finds no room here ([`Refused::NoRoom`]).
+//! ```text
+//! PRESENT · SMALL · ANSWERED   as in the result; cleared at the opening
+//! TEXT                         bytes of text so far
+//! RESULT_CHECKSUM              until the end: which fields stand in the text, a bit each
+//! ```
+//! Promises that an aborted row is what was known at the opening, whatever was told. A forked child tells its
+//! parent's calls nothing. Leaves to the guard what finds no room here ([`Refused::NoRoom`]).
 
-use callmeter_core::{Billing, ErrorKind, Field, Operation, Status, UsageSource};
+use callmeter_core::{CallId, Field};
 
 use crate::buffer::FlightBuffer;
-use crate::fields::{HTTP_STATUS_SHIFT, NUMBERS, Place, SMALL, TRUTHS_AT, Value, place_of};
+use crate::fields::{
+    HTTP_STATUS_SHIFT, Place, STATUSES, TRUTHS_AT, Value, listed_status, place_of,
+};
 use crate::layout::slot;
 use crate::record::{FlightSlot, Refused};
-use crate::slots::{Slot, SlotText, two_names};
+use crate::slots::{Slot, SlotText};
 use crate::sync::Ordering;
 use crate::tape::{Entries, take_entry};
 use crate::thread::ThreadHome;
 
-/// How many numbers lie beside the guard: duration, input and output tokens, time to the first token.
-pub(crate) const TOLD_NUMBERS: usize = 4;
+/// The word that says, while a call is open, which fields stand in its text.
+const IN_TEXT: usize = slot::RESULT_CHECKSUM;
 
-/// What an open call has been told. Belongs to one call, from its opening to its end.
-///
-/// ```
-/// # use callmeter_core::{CallId, Field, Layer, Timestamp, UsageSource};
-/// # use callmeter_flight::{FlightBuffer, Opening, Options, Place, Told, Value};
-/// # let buffer = FlightBuffer::create(&Place::memory(), &Options::default())?;
-/// # let id = CallId::new(Timestamp::from_micros(1_774_310_400_000_000), 7);
-/// let slot = buffer.open(&Opening::new(id, Layer::Guard, 0)).map_err(|_| "refused")?;
-/// let mut told = Told::default();
-/// told.input_tokens(26).output_tokens(112).usage_source(UsageSource::Caller);
-/// let _ = buffer.tell(&slot, &mut told, Field::Model, Value::from("gpt-5-mini-2026-01-01"));
-/// let _ = buffer.finish_told(slot, told.duration_us(1_204_000), &());
-/// assert_eq!(buffer.standing().finished, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct Told {
-    /// The first of the slot's numbers.
-    pub(crate) numbers: [u64; TOLD_NUMBERS],
-    /// Fields whose value stands in the slot's text, a bit each.
-    in_text: u64,
-    /// The halves of the slot's word.
-    answered: [u32; 2],
-    /// Which numbers in the slot itself are there, a bit each as the slot has them.
-    in_slot: u32,
-    /// Bytes of the slot's text that are written.
-    pub(crate) text_len: u16,
-    /// The HTTP status plus 1.
-    http_status: u16,
-    // Bytes of their own: written as parts of a word and read back as a whole, they would wait for their stores.
-    /// Which of `numbers` are there, a bit each.
-    present: u8,
-    truths: u8,
-    /// The status, and then the fields of [`SMALL`].
-    small: [u8; 5],
-}
-
-impl Told {
-    #[inline]
-    fn number(&mut self, at: usize, number: u64) -> &mut Self {
-        if let Some(place) = self.numbers.get_mut(at) {
-            *place = number;
-            self.present |= 1 << at;
-        }
-        self
-    }
-
-    #[inline]
-    fn byte<const AT: usize>(&mut self, code: u8) -> &mut Self {
-        self.small[AT] = code;
-        self
-    }
-
-    /// How long the call took.
-    #[inline]
-    pub fn duration_us(&mut self, duration_us: u64) -> &mut Self {
-        self.number(0, duration_us)
-    }
-
-    /// All that the model read.
-    #[inline]
-    pub fn input_tokens(&mut self, count: u64) -> &mut Self {
-        self.number(1, count)
-    }
-
-    /// All that the model wrote.
-    #[inline]
-    pub fn output_tokens(&mut self, count: u64) -> &mut Self {
-        self.number(2, count)
-    }
-
-    /// The time to the first token.
-    #[inline]
-    pub fn ttft_us(&mut self, ttft_us: u64) -> &mut Self {
-        self.number(3, ttft_us)
-    }
-
-    /// One of the listed words. The caller's own is [told](FlightBuffer::tell) as a text; a listed word
-    /// takes its place only once that is [untold](FlightBuffer::untell).
-    #[inline]
-    pub fn status(&mut self, status: &Status) -> &mut Self {
-        let code = match status {
-            Status::Ok => 1,
-            Status::Error => 2,
-            Status::Fallback => 3,
-            Status::Cancelled => 4,
-            Status::Aborted => 5,
-            _ => 0,
-        };
-        self.byte::<0>(code)
-    }
-
-    /// Why it failed.
-    #[inline]
-    pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
-        self.byte::<1>(kind.code())
-    }
-
-    /// Where the figures come from.
-    #[inline]
-    pub fn usage_source(&mut self, source: UsageSource) -> &mut Self {
-        self.byte::<2>(source.code())
-    }
-
-    /// What was asked for.
-    #[inline]
-    pub fn operation(&mut self, operation: Operation) -> &mut Self {
-        self.byte::<3>(operation.code())
-    }
-
-    /// How it is paid for.
-    #[inline]
-    pub fn billing(&mut self, billing: Billing) -> &mut Self {
-        self.byte::<4>(billing.code())
-    }
-
-    /// One of the four truths: streaming, its end, a cache hit, documents used. Any other field is left out.
-    #[inline]
-    pub fn truth(&mut self, field: Field, truth: bool) -> &mut Self {
-        if let Place::Truth(at) = place_of(field.tag()) {
-            let shift = at.wrapping_mul(2);
-            let code = u8::from(truth).wrapping_add(1);
-            self.truths = self.truths & !(3 << shift) | code << shift;
-        }
-        self
-    }
-
-    /// The HTTP status; 65,535 is none.
-    #[inline]
-    pub fn http_status(&mut self, status: u16) -> &mut Self {
-        if status < u16::MAX {
-            self.http_status = status.saturating_add(1);
-        }
-        self
-    }
-
-    /// The slot's word of the numbers that are there.
-    #[inline]
-    pub(crate) fn present(&self) -> u64 {
-        u64::from(self.present) | u64::from(self.in_slot)
-    }
-
-    /// The slot's word of small values.
-    #[inline]
-    pub(crate) fn small(&self) -> u64 {
-        let bytes = self.small.iter().zip([0, 8, 16, 24, 32]);
-        let small = bytes.fold(0, |word, (byte, shift)| word | u64::from(*byte) << shift);
-        small
-            | u64::from(self.truths) << TRUTHS_AT.wrapping_mul(8)
-            | u64::from(self.http_status) << HTTP_STATUS_SHIFT
-    }
-
-    /// The slot's word of the names that answered.
-    #[inline]
-    pub(crate) fn answered(&self) -> u64 {
-        two_names(self.answered[0], self.answered[1])
-    }
-
-    /// Whether a value of a field was told and stands.
-    #[inline]
-    pub fn has(&self, field: Field) -> bool {
-        let tag = field.tag();
-        let in_place = match place_of(tag) {
-            Place::Number(at) => self.present() >> at & 1 != 0,
-            Place::Status => self.small[0] != 0,
-            Place::Small(at) => self.small.get(at as usize).is_some_and(|code| *code != 0),
-            Place::Truth(at) => self.truths >> at.wrapping_mul(2) & 3 != 0,
-            Place::HttpStatus => self.http_status != 0,
-            Place::Answered(at) => self.answered.get(at as usize).is_some_and(|at| *at != 0),
-            Place::Recurring | Place::Text => false,
-        };
-        in_place || self.in_text & bit(tag) != 0
-    }
-
-    /// Takes a value away that lies in a place of its own.
-    #[inline]
-    fn clear(&mut self, place: Place) {
-        match place {
-            Place::Number(at) => {
-                self.present &= !(1_u32.wrapping_shl(at) as u8);
-                self.in_slot &= !1_u32.wrapping_shl(at);
-            }
-            Place::Status => self.small[0] = 0,
-            Place::Small(at) => {
-                if let Some(code) = self.small.get_mut(at as usize) {
-                    *code = 0;
-                }
-            }
-            Place::Truth(at) => self.truths &= !(3 << at.wrapping_mul(2)),
-            Place::HttpStatus => self.http_status = 0,
-            Place::Answered(at) => {
-                if let Some(name) = self.answered.get_mut(at as usize) {
-                    *name = 0;
-                }
-            }
-            Place::Recurring | Place::Text => {}
-        }
-    }
-
-    /// Takes a field's entry out of the slot's text, so that a value told over and over takes its room once.
-    #[cold]
-    fn remove_entry(&mut self, slot: &Slot, tag: u32) {
-        let mut bytes = [0; slot::TEXT_BYTES];
-        let written = SlotText::resume(slot, self.text_len.into());
-        let mut rest = written.copied_to(&mut bytes);
-        let mut kept = SlotText::resume(slot, 0);
-        while !rest.is_empty() {
-            let from = rest;
-            let Some((its_tag, _)) = take_entry(&mut rest) else {
-                break;
-            };
-            let size = from.len().saturating_sub(rest.len());
-            if its_tag != tag {
-                kept.append(from.get(..size).unwrap_or_default());
-            }
-        }
-        self.text_len = kept.len() as u16;
-        self.in_text &= !bit(tag);
+/// Makes a slot ready to be told.
+#[inline]
+pub(crate) fn clear(slot: &Slot) {
+    for at in [
+        slot::PRESENT,
+        slot::SMALL,
+        slot::TEXT,
+        IN_TEXT,
+        slot::ANSWERED,
+    ] {
+        put(slot, at, 0);
     }
 }
 
-/// A field's bit; fields beyond the sixty-fourth share one with another, and are then only looked for in vain.
+#[inline]
+fn get(slot: &Slot, at: usize) -> u64 {
+    slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
+}
+
+#[inline]
+fn put(slot: &Slot, at: usize, word: u64) {
+    if let Some(to) = slot.get(at) {
+        to.store(word, Ordering::Relaxed);
+    }
+}
+
+/// A field's bit among those in the text; fields beyond the sixty-fourth would share one.
+#[inline]
 const fn bit(tag: u32) -> u64 {
     1_u64.rotate_left(tag)
 }
 
+/// Where a field lies in a word: the word, the shift and the mask, if it has a place of its own.
+#[inline]
+const fn part_of(place: Place) -> Option<(usize, u32, u64)> {
+    match place {
+        Place::Number(at) => Some((slot::PRESENT, at, 1)),
+        Place::Status => Some((slot::SMALL, 0, 0xff)),
+        Place::Small(at) => Some((slot::SMALL, at.wrapping_mul(8), 0xff)),
+        Place::Truth(at) => {
+            let shift = TRUTHS_AT.wrapping_mul(8).wrapping_add(at.wrapping_mul(2));
+            Some((slot::SMALL, shift, 3))
+        }
+        Place::HttpStatus => Some((slot::SMALL, HTTP_STATUS_SHIFT, 0xffff)),
+        Place::Answered(at) => Some((slot::ANSWERED, at.wrapping_mul(32), 0xffff_ffff)),
+        Place::Recurring | Place::Text => None,
+    }
+}
+
+/// Puts a part of a word in its place.
+#[inline]
+fn put_part(slot: &Slot, (word, shift, mask): (usize, u32, u64), part: u64) {
+    put(
+        slot,
+        word,
+        get(slot, word) & !(mask << shift) | part << shift,
+    );
+}
+
+/// What of a value goes into a place of its own: `None` when it is to be a text.
+#[inline]
+fn coded(place: Place, value: Value<'_>) -> Option<u64> {
+    match (place, value) {
+        (Place::Number(_), Value::Int(_)) => Some(1),
+        (Place::Small(_), Value::Int(code @ 1..=0xff)) => Some(code),
+        (Place::Truth(_), Value::Int(truth @ 0..=1)) => Some(truth.wrapping_add(1)),
+        (Place::HttpStatus, Value::Int(status @ 0..=0xfffe)) => Some(status.wrapping_add(1)),
+        (Place::Status, Value::Text(word)) => listed_status(word),
+        _ => None,
+    }
+}
+
+/// Takes a field's entry out of the text, so that a value told over and over takes its room once.
+#[cold]
+#[inline(never)]
+fn remove_entry(slot: &Slot, tag: u32) {
+    let mut bytes = [0; slot::TEXT_BYTES];
+    let written = SlotText::resume(slot, get(slot, slot::TEXT) as usize);
+    let mut rest = written.copied_to(&mut bytes);
+    let mut kept = SlotText::resume(slot, 0);
+    while !rest.is_empty() {
+        let from = rest;
+        let Some((its_tag, _)) = take_entry(&mut rest) else {
+            break;
+        };
+        let size = from.len().saturating_sub(rest.len());
+        if its_tag != tag {
+            kept.append(from.get(..size).unwrap_or_default());
+        }
+    }
+    put(slot, slot::TEXT, kept.len() as u64);
+    put(slot, IN_TEXT, get(slot, IN_TEXT) & !bit(tag));
+}
+
+/// An open call's slot, to be told something: of this process, and this call's alone.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenSlot<'a> {
+    buffer: &'a FlightBuffer,
+    slot: &'a Slot,
+}
+
 impl FlightBuffer {
-    /// Tells an open call a value, in place of the field's earlier one.
+    /// An open call's slot, to be told something.
+    ///
+    /// # Errors
+    /// [`Refused::Forked`] when the slot is not of this buffer, or this is a forked child.
+    ///
+    /// # Examples
+    /// ```
+    /// # use callmeter_core::{CallId, Field, Layer, Timestamp};
+    /// # use callmeter_flight::{FlightBuffer, Opening, Options, Place, Refused, Value};
+    /// # fn main() -> Result<(), Refused> {
+    /// # let buffer = FlightBuffer::create(&Place::memory(), &Options::default()).unwrap();
+    /// # let id = CallId::new(Timestamp::from_micros(1_774_310_400_000_000), 7);
+    /// let slot = buffer.open(&Opening::new(id, Layer::Guard, 0))?;
+    /// buffer.open_slot(&slot)?.tell(Field::Model, Value::from("gpt-5-mini-2026-01-01"))?;
+    /// buffer.finish(slot, &())?;
+    /// assert_eq!(buffer.standing().finished, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn open_slot<'a>(&'a self, call: &'a FlightSlot) -> Result<OpenSlot<'a>, Refused> {
+        let slot = self.slot_of(call)?;
+        Ok(OpenSlot { buffer: self, slot })
+    }
+}
+
+impl OpenSlot<'_> {
+    /// Tells the call a value, in place of the field's earlier one.
     ///
     /// # Errors
     /// [`Refused::NoRoom`] when the slot's text has no room for it: the earlier value is gone, and this one is
-    /// to be handed to [`finish_told`](Self::finish_told). [`Refused::Forked`] when the slot is not of this
-    /// buffer or this is a forked child: nothing was written.
-    pub fn tell(
-        &self,
-        call: &FlightSlot,
-        told: &mut Told,
-        field: Field,
-        value: Value<'_>,
-    ) -> Result<(), Refused> {
-        let slot = self.slot_of(call)?;
+    /// to be handed to [`finish`](FlightBuffer::finish).
+    // Always: a field that is known while compiling then costs its stores.
+    #[inline(always)]
+    pub fn tell(self, field: Field, value: Value<'_>) -> Result<(), Refused> {
+        let slot = self.slot;
         let tag = field.tag();
-        if told.in_text & bit(tag) != 0 {
-            told.remove_entry(slot, tag);
-        }
         let place = place_of(tag);
-        if let (Place::Number(at), Value::Int(number)) = (place, value) {
-            if (at as usize) < TOLD_NUMBERS {
-                told.number(at as usize, number);
-            } else if let Some(word) = slot.get(slot::NUMBERS.wrapping_add(at as usize)) {
-                word.store(number, Ordering::Relaxed);
-                told.in_slot |= 1_u32.wrapping_shl(at);
+        if get(slot, IN_TEXT) & bit(tag) != 0 {
+            remove_entry(slot, tag);
+        }
+        if let (Some(part), Some(code)) = (part_of(place), coded(place, value)) {
+            if let (Place::Number(at), Value::Int(number)) = (place, value) {
+                put(slot, slot::NUMBERS.wrapping_add(at as usize), number);
             }
+            put_part(slot, part, code);
             return Ok(());
         }
-        told.clear(place);
         let name = match (place, value) {
-            (Place::Answered(_) | Place::Recurring, Value::Text(name)) => ThreadHome::with(
-                #[inline(always)]
-                |home| self.placer(home)?.of_field(tag, name),
-            ),
-            _ => None,
+            (Place::Answered(_) | Place::Recurring, Value::Text(name)) => self.place_of(tag, name),
+            _ => 0,
         };
-        if let (Place::Answered(at), Some(name)) = (place, name) {
-            if let Some(answered) = told.answered.get_mut(at as usize) {
-                *answered = name;
+        if let Some(part) = part_of(place) {
+            // Without a place in the table it is a text.
+            put_part(slot, part, u64::from(name));
+            if name != 0 {
+                return Ok(());
             }
-            return Ok(());
         }
-        let mut text = SlotText::resume(slot, told.text_len.into());
-        match (value, name) {
-            (_, Some(name)) => text.put_name(tag, name),
-            (Value::Int(number), _) => text.put_int(tag, number),
-            (Value::Id(id), _) => text.put_whole(tag, &id.to_bytes()),
-            (Value::Whole(bytes), _) => text.put_whole(tag, bytes),
-            (Value::Text(word), _) => text.put_whole(tag, word.as_bytes()),
+        self.tell_text(tag, name, value)
+    }
+
+    /// The place of a name in the buffer's table; 0 is none.
+    #[inline(never)]
+    fn place_of(self, tag: u32, name: &str) -> u32 {
+        ThreadHome::with(|home| self.buffer.placer(home)?.of_field(tag, name)).unwrap_or(0)
+    }
+
+    /// Tells the call what has no place of its own.
+    #[inline(never)]
+    fn tell_text(self, tag: u32, name: u32, value: Value<'_>) -> Result<(), Refused> {
+        let slot = self.slot;
+        let mut text = SlotText::resume(slot, get(slot, slot::TEXT) as usize);
+        match value {
+            _ if name != 0 => text.put_name(tag, name),
+            Value::Int(number) => text.put_int(tag, number),
+            Value::Id(id) => text.put_whole(tag, &id.to_bytes()),
+            Value::Whole(bytes) => text.put_whole(tag, bytes),
+            Value::Text(word) => text.put_whole(tag, word.as_bytes()),
         }
         if text.is_short() {
             return Err(Refused::NoRoom);
         }
-        told.text_len = text.len() as u16;
-        told.in_text |= bit(tag);
+        put(slot, slot::TEXT, text.len() as u64);
+        put(slot, IN_TEXT, get(slot, IN_TEXT) | bit(tag));
         Ok(())
     }
 
-    /// Takes a field's value away from an open call; in a forked child nothing happens.
-    pub fn untell(&self, call: &FlightSlot, told: &mut Told, field: Field) {
-        if let Ok(slot) = self.slot_of(call) {
-            told.clear(place_of(field.tag()));
-            if told.in_text & bit(field.tag()) != 0 {
-                told.remove_entry(slot, field.tag());
-            }
+    /// Takes a field's value away.
+    pub fn untell(self, field: Field) {
+        if let Some(part) = part_of(place_of(field.tag())) {
+            put_part(self.slot, part, 0);
         }
+        if get(self.slot, IN_TEXT) & bit(field.tag()) != 0 {
+            remove_entry(self.slot, field.tag());
+        }
+    }
+
+    /// Whether the call was told a value of a field.
+    #[inline(always)]
+    pub fn has(self, field: Field) -> bool {
+        let part = part_of(place_of(field.tag()));
+        part.is_some_and(|(word, shift, mask)| get(self.slot, word) >> shift & mask != 0)
+            || get(self.slot, IN_TEXT) & bit(field.tag()) != 0
+    }
+
+    /// The call's id.
+    pub fn call_id(self) -> Option<CallId> {
+        let halves = [slot::ID_HI, slot::ID_LO].map(|at| get(self.slot, at).cast_signed());
+        CallId::from_halves(halves[0], halves[1])
+    }
+
+    /// When the call was opened, as its opening said.
+    #[inline]
+    pub fn opened_ns(self) -> u64 {
+        get(self.slot, slot::OPENED_NS)
     }
 }
 
-const _: () = assert!(
-    NUMBERS.len() <= 32 && SMALL.len() == 4,
-    "the numbers have a bit each, the small values a byte"
-);
+const _: () = assert!(STATUSES.len() < 0xff, "a status is a byte");

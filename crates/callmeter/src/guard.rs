@@ -15,32 +15,38 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, ErrorKind, Field, Flags, Timestamp};
-use callmeter_flight::{FlightSlot, Refused};
+use callmeter_core::{CallId, ErrorKind, Field};
+use callmeter_flight::{FlightSlot, Refused, Value};
 
-use crate::late::Late;
+use crate::late::Rest;
 use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
 use crate::run::guarded;
 use crate::station;
 
-/// One call in flight. Made by [`call`](crate::call).
+/// One call in flight. Made by [`call`](crate::call). Two words: it moves in registers.
 #[must_use = "a guard that is dropped at once records an unfinished call"]
-#[derive(Debug)]
 pub struct CallGuard {
-    /// Blank while nothing is recorded. No `Option`: its tag would be written narrow and read wide.
     call: OpenCall,
 }
 
-/// A call in flight: its slot in the flight buffer, and what is told of it meanwhile.
+/// A call in flight: its slot in the flight buffer, and what is told of it and finds no room there.
 pub(crate) struct OpenCall {
-    /// `None` while nothing is recorded, and once the call is ended.
+    /// `None` while nothing is recorded, and once the call is ended. Marked: dropped without a word it is
+    /// cancelled.
     pub(crate) slot: Option<FlightSlot>,
-    pub(crate) call_id: CallId,
-    pub(crate) opened_ns: u64,
-    pub(crate) on_drop: DropKind,
-    pub(crate) late: Late,
+    pub(crate) rest: Option<Box<Rest>>,
+}
+
+const _: () = assert!(size_of::<CallGuard>() == 2 * size_of::<usize>() || size_of::<usize>() < 8);
+
+impl std::fmt::Debug for CallGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallGuard")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a call is opened with.
@@ -49,14 +55,6 @@ pub(crate) struct Names<'a> {
     pub(crate) caller: &'a str,
     pub(crate) provider: &'a str,
     pub(crate) model: &'a str,
-}
-
-impl std::fmt::Debug for OpenCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenCall")
-            .field("call_id", &self.call_id)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What it means when the guard is dropped without a word.
@@ -71,9 +69,12 @@ pub(crate) enum DropKind {
 impl CallGuard {
     /// A guard that records nothing.
     #[inline]
-    pub(crate) fn off() -> Self {
+    pub(crate) const fn off() -> Self {
         Self {
-            call: OpenCall::blank(),
+            call: OpenCall {
+                slot: None,
+                rest: None,
+            },
         }
     }
 
@@ -96,7 +97,6 @@ impl CallGuard {
         names: &Names<'_>,
         site: &'static Location<'static>,
     ) -> Self {
-        // Filled in where it will lie: copied, its words would wait for their own stores.
         let mut guard = Self::off();
         // A buffer may be replaced in between, and a forked child makes one of its own.
         for _ in 0..4 {
@@ -104,11 +104,14 @@ impl CallGuard {
             if id == 0 {
                 break;
             }
-            let call = &mut guard.call;
-            match station::with(id, |station| station.open(call, names, site)) {
+            match station::with(id, |station| station.open(names, site)) {
+                Some(Ok(slot)) => {
+                    guard.call.slot = Some(slot);
+                    break;
+                }
                 Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
-                // Or counted in the buffer.
-                Some(_) => break,
+                // Counted in the buffer.
+                Some(Err(_)) => break,
                 None => {}
             }
         }
@@ -116,15 +119,17 @@ impl CallGuard {
     }
 
     /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
-    /// recording is off, or the flight buffer was full.
+    /// recording is off, the flight buffer was full, or this is a forked child and the call its parent's.
     pub fn id(&self) -> Option<CallId> {
-        self.open_call().map(|open| open.call_id)
+        let slot = self.call.slot.as_ref()?;
+        let id = station::with(slot.buffer_id(), |station| {
+            station.buffer.open_slot(slot).ok()?.call_id()
+        });
+        id.flatten()
     }
 
     /// Ends the call: `ok`, unless a setter gave it another status.
-    // Never inline: a call is handed its guard where it lies, and inlined code a copy. `benches/guard.rs`
-    // watches it.
-    #[inline(never)]
+    #[inline]
     pub fn finish(mut self) {
         if let Some(open) = self.open_call_mut() {
             open.settle();
@@ -153,17 +158,20 @@ impl CallGuard {
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
         if let Some(open) = self.open_call_mut() {
-            if !open.late.has(Field::Error) {
-                let name = TypeName::of::<E>();
-                open.put_text(Field::Error, name.as_str());
-            }
-            open.settle_failed(report);
+            open.tell(|call| {
+                if !call.has(Field::Error) {
+                    call.text(Field::Error, TypeName::of::<E>().as_str());
+                }
+            });
+            open.settle_failed(&report);
         }
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
         if let Some(open) = self.open_call_mut() {
-            open.on_drop = kind;
+            if let Some(slot) = &mut open.slot {
+                slot.set_marked(kind == DropKind::Cancelled);
+            }
         }
     }
 }
@@ -178,18 +186,6 @@ impl Drop for CallGuard {
 }
 
 impl OpenCall {
-    /// A call that is not open yet.
-    #[inline]
-    fn blank() -> Self {
-        Self {
-            slot: None,
-            call_id: CallId::new(Timestamp::EPOCH, 0),
-            opened_ns: 0,
-            on_drop: DropKind::Unfinished,
-            late: Late::default(),
-        }
-    }
-
     /// The buffer that the call is in.
     pub(crate) fn buffer_id(&self) -> Option<u64> {
         self.slot.as_ref().map(FlightSlot::buffer_id)
@@ -201,63 +197,61 @@ impl OpenCall {
         station::with(buffer, |station| action(&station.recorder))
     }
 
-    /// How long the call has been open.
-    pub(crate) fn elapsed_us(&self) -> u64 {
-        self.with_recorder(|recorder| recorder.time.ns())
-            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
+    /// The first token has come.
+    #[inline(never)]
+    pub(crate) fn note_first_token(&mut self) {
+        let Some(slot) = &self.slot else { return };
+        station::with(slot.buffer_id(), |station| {
+            if let Ok(slot) = station.buffer.open_slot(slot)
+                && !slot.has(Field::TtftUs)
+            {
+                let elapsed_ns = station.recorder.time.ns().saturating_sub(slot.opened_ns());
+                // A number has a place of its own: there is always room.
+                let _ = slot.tell(Field::TtftUs, Value::Int(elapsed_ns / 1_000));
+            }
+        });
     }
 
-    /// Ends the call.
-    #[inline]
+    /// Ends the call. `benches/guard.rs` watches it.
+    #[inline(never)]
     fn settle(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        let late = &mut self.late;
+        let mut rest = self.rest.take();
         station::with(slot.buffer_id(), |station| {
-            let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            late.end(elapsed_ns / 1_000);
-            // In a forked child the call is its parent's, and the parent ends it.
-            let _ = if late.has_more() {
-                station.finish_more(slot, &late.pack())
-            } else {
-                station.buffer.finish_told(slot, &late.told, &())
-            };
+            station.finish(slot, rest.as_deref_mut());
         });
     }
 
     /// Ends the call as a failure.
     #[cold]
-    fn settle_failed(&mut self, report: ErrorReport) {
-        self.put_failure(report.kind);
-        // What the caller said of the error before is the better word, unless it is only that there was
-        // one.
-        if !self.late.has(Field::ErrorKind) {
-            self.late.told.error_kind(report.kind);
-        }
-        if let Some(status) = report.http_status {
-            self.late.told.http_status(status);
-        }
-        if let Some(code) = &report.code {
-            self.put_text(Field::ErrorDetail, code);
-        }
+    fn settle_failed(&mut self, report: &ErrorReport) {
+        self.tell(|call| {
+            call.fail(report.kind);
+            // What the caller said of the error before is the better word, unless it is only that there was
+            // one.
+            call.set_if_new(Field::ErrorKind, report.kind);
+            if let Some(status) = report.http_status {
+                call.put(Field::HttpStatus, status.into());
+            }
+            if let Some(code) = &report.code {
+                call.text(Field::ErrorDetail, code);
+            }
+        });
         self.settle();
     }
 
     /// Ends the call whose guard was dropped without a word.
     #[cold]
     fn leave(&mut self) {
+        let is_marked = self.slot.as_ref().is_some_and(FlightSlot::is_marked);
         let kind = if std::thread::panicking() {
             ErrorKind::Panic
+        } else if is_marked {
+            ErrorKind::Cancelled
         } else {
-            match self.on_drop {
-                DropKind::Unfinished => ErrorKind::Unfinished,
-                DropKind::Cancelled => ErrorKind::Cancelled,
-            }
+            ErrorKind::Unfinished
         };
-        self.settle_failed(ErrorReport::new(kind));
-    }
-
-    pub(crate) fn flag(&mut self, flag: Flags) {
-        self.late.flags.insert(flag);
+        self.settle_failed(&ErrorReport::new(kind));
     }
 }
 

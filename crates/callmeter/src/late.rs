@@ -1,32 +1,26 @@
 //! What a guard is told while its call is in flight.
 //!
-//! Numbers, small words and names lie inline, texts in the slot itself ([`Told`]): the usual setters allocate
-//! nothing (promise CM-2). Meta, other billed units, an error's text and texts beyond the slot's room go into
-//! one box, and into the slot and its continuations at the end. All of it is bounded: a text keeps at most one
-//! character more than its limit, by which its reader knows that it was cut.
+//! Nearly all of it goes straight into the call's slot, where the row will be read ([`OpenSlot::tell`]), so
+//! the usual setters allocate nothing (promise CM-2) and a guard is two words. Meta, other billed units, an
+//! error's text and texts beyond the slot's room go into one box, and at the end into the slot and its
+//! continuations. All of it is bounded: a text keeps at most one character more than its limit, by which its
+//! reader knows that it was cut.
 
 use callmeter_core::{
-    CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, PicoUsd, Status, Usage, UsageSource,
+    CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, Status, Usage, UsageSource,
 };
-use callmeter_flight::{Fields, Refused, Told, Value};
+use callmeter_flight::{Fields, OpenSlot, Refused, Value};
 
 use crate::guard::OpenCall;
 use crate::station;
 
-/// Late values of one call.
+/// What has no room in the slot, or seldom comes.
 #[derive(Default)]
-pub(crate) struct Late {
-    pub(crate) told: Told,
-    pub(crate) flags: Flags,
-    rest: Option<Box<Rest>>,
-}
-
-/// What has no room inline, or seldom comes.
-#[derive(Default)]
-struct Rest {
+pub(crate) struct Rest {
     meta: Meta,
     extra: Option<CallRecord>,
     error_text: Option<String>,
+    flags: Flags,
     /// What found no room in the slot.
     more: Vec<(Field, Spilled)>,
 }
@@ -58,142 +52,47 @@ impl Spilled {
     }
 }
 
-impl OpenCall {
-    /// Puts a text in a field's place; an empty one is ignored.
-    pub(crate) fn put_text(&mut self, field: Field, text: &str) {
-        if !text.is_empty() {
-            self.put(field, Value::Text(bounded(text, field.limit())));
-        }
-    }
-
-    pub(crate) fn put_int(&mut self, field: Field, value: u64) {
-        self.put(field, Value::Int(value));
-    }
-
-    pub(crate) fn put_id(&mut self, field: Field, id: Option<CallId>) {
-        match id {
-            Some(id) => self.put(field, Value::Id(id)),
-            None => self.remove(field),
-        }
-    }
-
-    #[inline]
-    fn put(&mut self, field: Field, value: Value<'_>) {
-        let late = &mut self.late;
-        if late.rest.is_some() {
-            late.remove_spilled(field);
-        }
-        let Some(slot) = &self.slot else { return };
-        let kept = station::with(slot.buffer_id(), |station| {
-            station.buffer.tell(slot, &mut late.told, field, value)
-        });
-        if let Some(Err(Refused::NoRoom)) = kept {
-            late.spill(field, value);
-        }
-    }
-
-    #[inline]
-    fn remove(&mut self, field: Field) {
-        if self.late.has(field) {
-            self.take_away(field);
-        }
-    }
-
-    #[cold]
-    fn take_away(&mut self, field: Field) {
-        let late = &mut self.late;
-        late.remove_spilled(field);
-        let Some(slot) = &self.slot else { return };
-        station::with(slot.buffer_id(), |station| {
-            station.buffer.untell(slot, &mut late.told, field);
-        });
-    }
-
-    pub(crate) fn put_cost(&mut self, cost: Option<PicoUsd>) {
-        match cost {
-            Some(cost) => self.put(Field::ReportedCost, cost.into()),
-            None => self.remove(Field::ReportedCost),
-        }
-    }
-
-    /// Takes a whole usage over, in place of what was said before.
-    pub(crate) fn put_usage(&mut self, mut usage: Usage) {
-        for (field, (_, count)) in PARTS.iter().zip(usage.tokens()) {
-            match count {
-                Some(count) => self.put_int(*field, count),
-                None => self.remove(*field),
-            }
-        }
-        let source = usage.usage_source.unwrap_or(UsageSource::Caller);
-        self.late.told.usage_source(source);
-        self.remove(Field::UsageRule);
-        if let Some(rule) = &usage.usage_rule {
-            self.put_text(Field::UsageRule, rule);
-        }
-        let extra = usage.usage_extra.take().map(|extra| {
-            let mut record = CallRecord::new(NO_ID, Layer::Guard, 0);
-            record.usage.usage_extra = Some(extra);
-            record
-        });
-        if extra.is_some() || self.late.rest.is_some() {
-            self.late.rest().extra = extra;
-        }
-    }
-
-    pub(crate) fn put_status(&mut self, word: &str) {
-        let status = match word {
-            "" => return,
-            "ok" => Status::Ok,
-            "error" => Status::Error,
-            "fallback" => Status::Fallback,
-            "cancelled" => Status::Cancelled,
-            "aborted" => Status::Aborted,
-            own => return self.put_text(Field::Status, own),
-        };
-        self.put_listed_status(&status);
-    }
-
-    #[inline]
-    pub(crate) fn put_listed_status(&mut self, status: &Status) {
-        // The caller's own word is a text elsewhere.
-        self.remove(Field::Status);
-        self.late.told.status(status);
-    }
-
-    /// The call failed.
-    pub(crate) fn put_failure(&mut self, kind: ErrorKind) {
-        self.put_listed_status(if kind == ErrorKind::Cancelled {
-            &Status::Cancelled
-        } else {
-            &Status::Error
-        });
-    }
+/// A call in flight with its buffer at hand.
+pub(crate) struct Telling<'a> {
+    slot: OpenSlot<'a>,
+    rest: &'a mut Option<Box<Rest>>,
 }
 
-impl Late {
-    /// Whether a value of a field was told and stands.
+impl OpenCall {
+    /// Tells the call several things at once; nothing happens when its recorder is no more.
     #[inline]
-    pub(crate) fn has(&self, field: Field) -> bool {
-        self.told.has(field) || self.rest.as_deref().is_some_and(|rest| rest.has(field))
+    pub(crate) fn tell(&mut self, action: impl FnOnce(&mut Telling<'_>)) {
+        let Some(slot) = &self.slot else { return };
+        let rest = &mut self.rest;
+        station::with(slot.buffer_id(), |station| {
+            // In a forked child the call is its parent's.
+            if let Ok(slot) = station.buffer.open_slot(slot) {
+                action(&mut Telling { slot, rest });
+            }
+        });
     }
 
-    #[cold]
-    fn spill(&mut self, field: Field, value: Value<'_>) {
-        if let Some(value) = Spilled::of(value) {
-            self.rest().more.push((field, value));
-        }
+    /// Puts a text in a field's place; an empty one is ignored.
+    #[inline(never)]
+    pub(crate) fn put_text(&mut self, field: Field, text: &str) {
+        self.tell(|call| call.text(field, text));
     }
 
-    #[cold]
-    fn remove_spilled(&mut self, field: Field) {
-        if let Some(rest) = &mut self.rest {
-            rest.more.retain(|(known, _)| *known != field);
-        }
+    /// Puts a number, a truth or a code in a field's place.
+    #[inline(never)]
+    pub(crate) fn put_int(&mut self, field: Field, value: u64) {
+        self.tell(|call| call.put(field, Value::Int(value)));
+    }
+
+    /// Puts a value in a field's place.
+    #[inline(never)]
+    pub(crate) fn put(&mut self, field: Field, value: Value<'_>) {
+        self.tell(|call| call.put(field, value));
     }
 
     /// The host's own error text: readable here, never in the row.
     pub(crate) fn put_error_text(&mut self, text: String) {
-        self.rest().error_text = Some(text);
+        rest(&mut self.rest).error_text = Some(text);
     }
 
     pub(crate) fn error_text(&self) -> Option<&str> {
@@ -201,48 +100,125 @@ impl Late {
     }
 
     pub(crate) fn meta(&mut self) -> &mut Meta {
-        &mut self.rest().meta
+        &mut rest(&mut self.rest).meta
     }
 
-    #[cold]
-    fn rest(&mut self) -> &mut Rest {
-        self.rest.get_or_insert_with(Box::default)
+    pub(crate) fn flag(&mut self, flag: Flags) {
+        if !flag.is_empty() {
+            rest(&mut self.rest).flags.insert(flag);
+        }
     }
+}
 
-    /// Notes the end: `ok`, unless something else was said. What was told is then whole, but for what
-    /// [`has_more`](Self::has_more) says there is.
+#[cold]
+fn rest(rest: &mut Option<Box<Rest>>) -> &mut Rest {
+    rest.get_or_insert_with(Box::default)
+}
+
+impl Telling<'_> {
+    /// Whether a value of a field was told and stands.
     #[inline]
-    pub(crate) fn end(&mut self, duration_us: u64) {
-        self.told.duration_us(duration_us);
-        if !self.has(Field::Status) {
-            self.told.status(&Status::Ok);
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.slot.has(field) || self.rest.as_deref().is_some_and(|rest| rest.has(field))
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&mut self, field: Field, value: Value<'_>) {
+        if let Some(rest) = self.rest {
+            rest.remove(field);
+        }
+        if let Err(Refused::NoRoom) = self.slot.tell(field, value) {
+            self.spill(field, value);
         }
     }
 
-    /// Whether there is more than [`Told`] knows: marks, or what lies in the box.
-    #[inline]
-    pub(crate) fn has_more(&self) -> bool {
-        !self.flags.is_empty() || self.rest.is_some()
+    #[cold]
+    fn spill(&mut self, field: Field, value: Value<'_>) {
+        if let Some(value) = Spilled::of(value) {
+            rest(self.rest).more.push((field, value));
+        }
     }
 
-    /// Makes the box ready to be copied out.
-    #[cold]
-    pub(crate) fn pack(&mut self) -> More<'_> {
-        if let Some(rest) = &mut self.rest
-            && !rest.meta.is_empty()
-        {
-            let meta = std::mem::take(&mut rest.meta);
-            let record = rest
-                .extra
-                .get_or_insert_with(|| CallRecord::new(NO_ID, Layer::Guard, 0));
-            record.meta = Some(meta);
+    /// Puts a text in a field's place; an empty one is ignored.
+    #[inline]
+    pub(crate) fn text(&mut self, field: Field, text: &str) {
+        if !text.is_empty() {
+            self.put(field, Value::Text(bounded(text, field.limit())));
         }
-        More(self)
+    }
+
+    /// Puts a value, or takes it away.
+    pub(crate) fn set<'a>(&mut self, field: Field, value: Option<impl Into<Value<'a>>>) {
+        match value {
+            Some(value) => self.put(field, value.into()),
+            None => self.take_away(field),
+        }
+    }
+
+    /// Puts a value where there is none yet.
+    pub(crate) fn set_if_new<'a>(&mut self, field: Field, value: impl Into<Value<'a>>) {
+        if !self.has(field) {
+            self.put(field, value.into());
+        }
+    }
+
+    fn take_away(&mut self, field: Field) {
+        if let Some(rest) = self.rest {
+            rest.remove(field);
+        }
+        self.slot.untell(field);
+    }
+
+    /// The call failed.
+    pub(crate) fn fail(&mut self, kind: ErrorKind) {
+        let status = if kind == ErrorKind::Cancelled {
+            Status::Cancelled
+        } else {
+            Status::Error
+        };
+        self.put(Field::Status, (&status).into());
+    }
+
+    /// Takes a whole usage over, in place of what was said before.
+    pub(crate) fn usage(&mut self, mut usage: Usage) {
+        for (field, (_, count)) in PARTS.iter().zip(usage.tokens()) {
+            self.set(*field, count);
+        }
+        let source = usage.usage_source.unwrap_or(UsageSource::Caller);
+        self.put(Field::UsageSource, source.into());
+        self.take_away(Field::UsageRule);
+        if let Some(rule) = &usage.usage_rule {
+            self.text(Field::UsageRule, rule);
+        }
+        let extra = usage.usage_extra.take().map(|extra| {
+            let mut record = CallRecord::new(NO_ID, Layer::Guard, 0);
+            record.usage.usage_extra = Some(extra);
+            record
+        });
+        if extra.is_some() || self.rest.is_some() {
+            rest(self.rest).extra = extra;
+        }
     }
 }
 
 impl Rest {
-    fn has(&self, field: Field) -> bool {
+    #[cold]
+    fn remove(&mut self, field: Field) {
+        self.more.retain(|(known, _)| *known != field);
+    }
+
+    /// Makes meta ready to be copied out.
+    pub(crate) fn pack(&mut self) {
+        if !self.meta.is_empty() {
+            let meta = std::mem::take(&mut self.meta);
+            let record = self
+                .extra
+                .get_or_insert_with(|| CallRecord::new(NO_ID, Layer::Guard, 0));
+            record.meta = Some(meta);
+        }
+    }
+
+    pub(crate) fn has(&self, field: Field) -> bool {
         self.more.iter().any(|(known, _)| *known == field)
     }
 }
@@ -267,27 +243,15 @@ const PARTS: [Field; 13] = [
 /// The id of a record that only carries fields.
 const NO_ID: CallId = CallId::new(callmeter_core::Timestamp::EPOCH, 0);
 
-/// What of a call's late values its slot does not have yet.
-pub(crate) struct More<'a>(&'a Late);
-
-impl More<'_> {
-    /// What lies in the slot already.
-    pub(crate) fn told(&self) -> &Told {
-        &self.0.told
-    }
-}
-
-impl Fields for More<'_> {
+impl Fields for Rest {
     fn each(&self, mut put: impl FnMut(u32, Value<'_>)) {
-        let Late { flags, rest, .. } = self.0;
-        if !flags.is_empty() {
-            put(Field::Flags.tag(), (*flags).into());
+        if !self.flags.is_empty() {
+            put(Field::Flags.tag(), self.flags.into());
         }
-        let Some(rest) = rest else { return };
-        for (field, value) in &rest.more {
+        for (field, value) in &self.more {
             put(field.tag(), value.value());
         }
-        if let Some(extra) = &rest.extra {
+        if let Some(extra) = &self.extra {
             extra.each(put);
         }
     }

@@ -265,8 +265,10 @@ impl fmt::Debug for ObservedStream {
 }
 
 impl OpenCall {
-    fn take_over(&mut self, facts: &RequestFacts, reading: Reading) {
+    fn take_over(&mut self, facts: &RequestFacts, mut reading: Reading) {
         self.flag(reading.flags);
+        let source = reading.usage_source();
+        let usage = std::mem::take(&mut reading.usage);
         let texts = [
             (Field::Model, &reading.model),
             (Field::ResponseId, &reading.response_id),
@@ -289,40 +291,38 @@ impl OpenCall {
                     .map_or(&facts.service_tier, |_| &reading.service_tier),
             ),
         ];
-        for (field, text) in texts {
-            if let Some(text) = text {
-                self.put_text(field, text);
+        self.tell(|call| {
+            for (field, text) in texts {
+                if let Some(text) = text {
+                    call.text(field, text);
+                }
             }
-        }
-        let told = &mut self.late.told;
-        told.truth(Field::Streaming, reading.streaming);
-        if let Some(complete) = reading.stream_complete {
-            told.truth(Field::StreamComplete, complete);
-        }
-        if let Some(status) = reading.http_status {
-            told.http_status(status);
-        }
-        if facts.api != Api::Unknown && !told.has(Field::Operation) {
-            told.operation(reading.operation());
-        }
-        if facts.billing != Billing::Unknown && !told.has(Field::Billing) {
-            told.billing(facts.billing);
-        }
-        if reading.reported_cost.is_some() {
-            self.put_cost(reading.reported_cost);
-        }
-        // A response without figures does not take away what the host said.
-        let source = reading.usage_source();
-        if source != UsageSource::None || !self.late.told.has(Field::UsageSource) {
-            self.put_usage(reading.usage);
-        }
-        if let Some(kind) = reading.error_kind {
-            if !self.late.told.has(Field::ErrorKind) {
-                self.late.told.error_kind(kind);
+            call.put(Field::Streaming, reading.streaming.into());
+            if let Some(complete) = reading.stream_complete {
+                call.put(Field::StreamComplete, complete.into());
             }
-            if !self.late.has(Field::Status) {
-                self.put_failure(kind);
+            if let Some(status) = reading.http_status {
+                call.put(Field::HttpStatus, status.into());
             }
-        }
+            if facts.api != Api::Unknown {
+                call.set_if_new(Field::Operation, reading.operation());
+            }
+            if facts.billing != Billing::Unknown {
+                call.set_if_new(Field::Billing, facts.billing);
+            }
+            if reading.reported_cost.is_some() {
+                call.set(Field::ReportedCost, reading.reported_cost);
+            }
+            if let Some(kind) = reading.error_kind {
+                call.set_if_new(Field::ErrorKind, kind);
+                if !call.has(Field::Status) {
+                    call.fail(kind);
+                }
+            }
+            // A response without figures does not take away what the host said.
+            if source != UsageSource::None || !call.has(Field::UsageSource) {
+                call.usage(usage);
+            }
+        });
     }
 }

@@ -8,7 +8,7 @@ use callmeter_core::{
     Usage, UsageSource, legacy_prompt_hash,
 };
 
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, OpenCall};
 use crate::settings::PromptHash;
 use crate::station;
 
@@ -66,17 +66,7 @@ impl CallGuard {
         output: impl Into<TokenCount>,
     ) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            let (input, output) = (input.into(), output.into());
-            let told = open.late.told.usage_source(UsageSource::Caller);
-            if let Some(count) = input.known() {
-                told.input_tokens(count);
-            }
-            if let Some(count) = output.known() {
-                told.output_tokens(count);
-            }
-            if input == TokenCount::Implausible || output == TokenCount::Implausible {
-                open.flag(Flags::USAGE_IMPLAUSIBLE);
-            }
+            open.put_tokens(input.into(), output.into());
         }
         self
     }
@@ -87,7 +77,7 @@ impl CallGuard {
         if let Some(open) = self.open_call_mut()
             && !usage.is_empty()
         {
-            open.put_usage(usage);
+            open.tell(|call| call.usage(usage));
         }
         self
     }
@@ -96,7 +86,7 @@ impl CallGuard {
     #[inline]
     pub fn cache_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.truth(Field::CacheHit, hit);
+            open.put_int(Field::CacheHit, u64::from(hit));
         }
         self
     }
@@ -105,7 +95,7 @@ impl CallGuard {
     #[inline]
     pub fn rag_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.truth(Field::RagHit, hit);
+            open.put_int(Field::RagHit, u64::from(hit));
         }
         self
     }
@@ -114,8 +104,11 @@ impl CallGuard {
     #[inline]
     pub fn fallback_to(&mut self, target: impl AsRef<str>) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_text(Field::FallbackTo, target.as_ref());
-            open.put_listed_status(&Status::Fallback);
+            let target = target.as_ref();
+            open.tell(|call| {
+                call.text(Field::FallbackTo, target);
+                call.put(Field::Status, (&Status::Fallback).into());
+            });
         }
         self
     }
@@ -126,24 +119,22 @@ impl CallGuard {
     pub fn error(&mut self, text: impl AsRef<str>) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
             let (text, _) = callmeter_core::clean_text(text.as_ref(), 2_000);
-            open.late.put_error_text(text.into_owned());
-            open.put_failure(ErrorKind::Caller);
-            open.late.told.error_kind(ErrorKind::Caller);
+            open.put_error_text(text.into_owned());
+            open.put_error_kind(ErrorKind::Caller);
         }
         self
     }
 
     /// The text given to [`error`](Self::error).
     pub fn error_text(&self) -> Option<&str> {
-        self.open_call()?.late.error_text()
+        self.open_call()?.error_text()
     }
 
     /// The kind of the error, where the caller knows it.
     #[inline]
     pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.error_kind(kind);
-            open.put_listed_status(&Status::Error);
+            open.put_error_kind(kind);
         }
         self
     }
@@ -152,7 +143,7 @@ impl CallGuard {
     #[inline]
     pub fn status(&mut self, word: impl AsRef<str>) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_status(word.as_ref());
+            open.put_text(Field::Status, word.as_ref());
         }
         self
     }
@@ -161,7 +152,7 @@ impl CallGuard {
     #[inline]
     pub fn http_status(&mut self, status: u16) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.http_status(status);
+            open.put_http_status(status);
         }
         self
     }
@@ -170,7 +161,7 @@ impl CallGuard {
     #[inline]
     pub fn operation(&mut self, operation: Operation) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.operation(operation);
+            open.put(Field::Operation, operation.into());
         }
         self
     }
@@ -179,7 +170,7 @@ impl CallGuard {
     #[inline]
     pub fn billing(&mut self, billing: Billing) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.billing(billing);
+            open.put(Field::Billing, billing.into());
         }
         self
     }
@@ -188,7 +179,7 @@ impl CallGuard {
     #[inline]
     pub fn streaming(&mut self, streaming: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.truth(Field::Streaming, streaming);
+            open.put_int(Field::Streaming, u64::from(streaming));
         }
         self
     }
@@ -197,7 +188,7 @@ impl CallGuard {
     #[inline]
     pub fn stream_complete(&mut self, complete: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.late.told.truth(Field::StreamComplete, complete);
+            open.put_int(Field::StreamComplete, u64::from(complete));
         }
         self
     }
@@ -205,11 +196,8 @@ impl CallGuard {
     /// The first token has come: takes the time. Later ones change nothing.
     #[inline]
     pub fn first_token(&mut self) -> &mut Self {
-        if let Some(open) = self.open_call_mut()
-            && !open.late.told.has(Field::TtftUs)
-        {
-            let elapsed_us = open.elapsed_us();
-            open.late.told.ttft_us(elapsed_us);
+        if let Some(open) = self.open_call_mut() {
+            open.note_first_token();
         }
         self
     }
@@ -218,7 +206,7 @@ impl CallGuard {
     #[inline]
     pub fn parent(&mut self, parent: Option<CallId>) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_id(Field::ParentId, parent);
+            open.tell(|call| call.set(Field::ParentId, parent));
         }
         self
     }
@@ -227,8 +215,10 @@ impl CallGuard {
     #[inline]
     pub fn retry_of(&mut self, first: Option<CallId>, attempt: u32) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_id(Field::ChainId, first);
-            open.put_int(Field::Attempt, u64::from(attempt));
+            open.tell(|call| {
+                call.set(Field::ChainId, first);
+                call.put(Field::Attempt, attempt.into());
+            });
         }
         self
     }
@@ -275,7 +265,6 @@ impl CallGuard {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
-            let late = &mut open.late;
             station::with(buffer, |station| {
                 let privacy = &station.recorder.privacy;
                 let hash = match privacy.prompt_hash {
@@ -284,7 +273,7 @@ impl CallGuard {
                     PromptHash::Sha256_12 => legacy_prompt_hash(prompt.as_ref()),
                 };
                 if let Some(hash) = hash {
-                    let _ = late.meta().insert("prompt_hash", hash, &privacy.meta);
+                    let _ = open.meta().insert("prompt_hash", hash, &privacy.meta);
                 }
             });
         }
@@ -299,15 +288,14 @@ impl CallGuard {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
-            let late = &mut open.late;
             station::with(buffer, |station| {
                 let recorder = &station.recorder;
-                let refused = late
+                let refused = open
                     .meta()
                     .insert(key.as_ref(), value, &recorder.privacy.meta);
                 if let Err(refusal) = refused {
                     recorder.meta_refused(&refusal);
-                    late.flags.insert(Flags::META_REFUSED);
+                    open.flag(Flags::META_REFUSED);
                 }
             });
         }
@@ -318,8 +306,41 @@ impl CallGuard {
     #[inline]
     pub fn reported_cost(&mut self, usd: impl AsRef<str>) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_cost(usd.as_ref().parse::<PicoUsd>().ok());
+            let cost = usd.as_ref().parse::<PicoUsd>().ok();
+            open.tell(|call| call.set(Field::ReportedCost, cost));
         }
         self
+    }
+}
+
+impl OpenCall {
+    #[inline(never)]
+    fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
+        self.tell(|call| {
+            if let Some(count) = input.known() {
+                call.put(Field::InputTokens, count.into());
+            }
+            if let Some(count) = output.known() {
+                call.put(Field::OutputTokens, count.into());
+            }
+            call.put(Field::UsageSource, UsageSource::Caller.into());
+        });
+        if input == TokenCount::Implausible || output == TokenCount::Implausible {
+            self.flag(Flags::USAGE_IMPLAUSIBLE);
+        }
+    }
+
+    fn put_error_kind(&mut self, kind: ErrorKind) {
+        self.tell(|call| {
+            call.put(Field::Status, (&Status::Error).into());
+            call.put(Field::ErrorKind, kind.into());
+        });
+    }
+
+    fn put_http_status(&mut self, status: u16) {
+        // The last number is none, and no value of the row's.
+        if status < u16::MAX {
+            self.put_int(Field::HttpStatus, u64::from(status));
+        }
     }
 }

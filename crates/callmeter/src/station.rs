@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
-use callmeter_core::{Field, Layer, Timestamp};
+use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
     Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
 };
 
-use crate::guard::{Names, OpenCall};
-use crate::late::{More, bounded};
+use crate::guard::Names;
+use crate::late::{Rest, bounded};
 use crate::recorder::{Recorder, Scope};
 use crate::site;
 
@@ -104,28 +104,22 @@ impl Station {
         drop(last);
     }
 
-    /// Opens a call, as `open`.
+    /// Opens a call.
     #[inline]
     pub(crate) fn open(
         &self,
-        open: &mut OpenCall,
         names: &Names<'_>,
         place: &'static Location<'static>,
-    ) -> Result<(), Refused> {
+    ) -> Result<FlightSlot, Refused> {
         let moment = self.recorder.time.now();
         // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
-        open.call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
-        open.opened_ns = moment.ns;
+        let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
         let opened = site::with_prepared(self.id, names, place, |prepared| {
-            let slot = self
-                .buffer
-                .open_prepared(prepared, open.call_id, open.opened_ns)?;
-            open.slot = Some(slot);
-            Ok(())
+            self.buffer.open_prepared(prepared, call_id, moment.ns)
         });
         match opened {
             Some(opened) => opened,
-            None => self.open_anew(open, names, place),
+            None => self.open_anew(names, place, call_id, moment.ns),
         }
     }
 
@@ -133,10 +127,11 @@ impl Station {
     #[inline(never)]
     fn open_anew(
         &self,
-        open: &mut OpenCall,
         names: &Names<'_>,
         place: &'static Location<'static>,
-    ) -> Result<(), Refused> {
+        call_id: CallId,
+        opened_ns: u64,
+    ) -> Result<FlightSlot, Refused> {
         let Names {
             caller,
             provider,
@@ -150,7 +145,7 @@ impl Station {
             model_requested: bounded(model, Field::ModelRequested.limit()).into(),
             call_site: site.as_str().into(),
             scope,
-            ..Opening::new(open.call_id, Layer::Guard, open.opened_ns)
+            ..Opening::new(call_id, Layer::Guard, opened_ns)
         };
         // The names first: a place that finds the buffer full is remembered as well, and asks cheaply.
         let prepared = scope.and_then(|_| self.buffer.prepare(&opening));
@@ -158,20 +153,15 @@ impl Station {
         if let Some(prepared) = prepared.filter(|_| is_listed) {
             site::remember(self.id, names, place, prepared);
         }
-        let slot = match (scope, &prepared) {
+        match (scope, &prepared) {
             // The table of names is full: what the scope says travels with each call.
             (None, _) => {
                 let more = self.recorder.scope_fields_of(caller);
                 self.buffer.open(&opening.with(more))
             }
             (_, None) => self.buffer.open(&opening),
-            (_, Some(prepared)) => {
-                self.buffer
-                    .open_prepared(prepared, open.call_id, open.opened_ns)
-            }
-        };
-        open.slot = Some(slot?);
-        Ok(())
+            (_, Some(prepared)) => self.buffer.open_prepared(prepared, call_id, opened_ns),
+        }
     }
 
     /// What a caller's rows have in common, and whether it is listed, where there is a list.
@@ -188,10 +178,32 @@ impl Station {
         }
     }
 
-    /// Ends a call of which there is more than its slot was told.
+    /// Ends a call, whichever thread opened it: `ok`, unless something else was said.
+    #[inline]
+    pub(crate) fn finish(&self, slot: FlightSlot, rest: Option<&mut Rest>) {
+        // In a forked child the call is its parent's, and the parent ends it.
+        let Ok(told) = self.buffer.open_slot(&slot) else {
+            return;
+        };
+        let elapsed_ns = self.recorder.time.ns().saturating_sub(told.opened_ns());
+        // Both have places of their own: there is always room.
+        let _ = told.tell(Field::DurationUs, Value::Int(elapsed_ns / 1_000));
+        let has_status =
+            told.has(Field::Status) || rest.as_ref().is_some_and(|rest| rest.has(Field::Status));
+        if !has_status {
+            let _ = told.tell(Field::Status, Value::Text(OK));
+        }
+        let _ = match rest {
+            Some(rest) => self.finish_long(slot, rest),
+            None => self.buffer.finish(slot, &()),
+        };
+    }
+
     #[cold]
-    pub(crate) fn finish_more(&self, slot: FlightSlot, more: &More<'_>) -> Result<(), Refused> {
-        self.buffer.finish_told(slot, more.told(), more)
+    #[inline(never)]
+    fn finish_long(&self, slot: FlightSlot, rest: &mut Rest) -> Result<(), Refused> {
+        rest.pack();
+        self.buffer.finish(slot, rest)
     }
 }
 
@@ -265,5 +277,7 @@ impl Fields for Scope {
     }
 }
 
+/// The status of a call of which nothing else was said.
+const OK: &str = "ok";
 /// What recorded a row.
 const SDK: &str = concat!("callmeter-rust/", env!("CARGO_PKG_VERSION"));

@@ -168,10 +168,8 @@ impl CallGuard {
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
-        if let Some(open) = self.open_call_mut() {
-            if let Some(slot) = &mut open.slot {
-                slot.set_marked(kind == DropKind::Cancelled);
-            }
+        if let Some(slot) = &mut self.call.slot {
+            slot.set_marked(kind == DropKind::Cancelled);
         }
     }
 }

@@ -1,53 +1,42 @@
-//! A result on the stack: every field at the place that the slot has for it.
+//! A result on its way into a slot: every field at the place that the slot has for it.
 
 use callmeter_core::Flags;
 
 use crate::fields::{
-    FLAGS_AT, Fields, HTTP_STATUS_SHIFT, Place, STATUSES, TRUTHS_AT, Value, place_of,
+    FLAGS_AT, Fields, HTTP_STATUS_SHIFT, Place, TRUTHS_AT, Value, listed_status, place_of,
 };
 use crate::layout::slot;
 use crate::slots::Slot;
 use crate::sync::Ordering;
-use crate::tape::Tape;
+use crate::tape::Entries;
 
 /// What a slot's result will say. Numbers go to their words at once: the slot is its call's alone.
 #[derive(Debug)]
-pub(crate) struct Assembly<'a, const N: usize> {
+pub(crate) struct Assembly<'a, T> {
     slot: &'a Slot,
     pub(crate) present: u64,
     pub(crate) small: u64,
     pub(crate) answered: u64,
-    flags: u64,
-    // Behind a reference, so that the values above can live in registers.
-    pub(crate) tape: &'a mut Tape<N>,
+    pub(crate) text: T,
 }
 
-impl<'a, const N: usize> Assembly<'a, N> {
-    #[inline]
-    pub(crate) fn new(slot: &'a Slot, tape: &'a mut Tape<N>) -> Self {
+impl<'a, T: Entries> Assembly<'a, T> {
+    /// Begins with what the call was told while it was in flight.
+    #[inline(always)]
+    pub(crate) fn new(slot: &'a Slot, text: T) -> Self {
+        let word = |at: usize| slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
         Self {
             slot,
-            present: 0,
-            small: 0,
-            answered: 0,
-            flags: 0,
-            tape,
+            present: word(slot::PRESENT),
+            small: word(slot::SMALL),
+            answered: word(slot::ANSWERED),
+            text,
         }
     }
 
-    /// Puts all fields in their places; `names` gives a recurring name its place in the table.
-    #[inline]
+    /// Puts fields in their places; `names` gives a recurring name its place in the table.
+    #[inline(always)]
     pub(crate) fn take(&mut self, fields: &impl Fields, names: impl Fn(u32, &str) -> Option<u32>) {
-        let packed = fields.packed();
-        self.present = packed.present;
-        self.small = packed.small;
-        if packed.present != 0 {
-            // What is not present is there as well, and nobody reads it.
-            let places = self.slot.iter().skip(slot::NUMBERS);
-            for (word, number) in places.zip(packed.numbers) {
-                word.store(number, Ordering::Relaxed);
-            }
-        }
         fields.each(
             #[inline(always)]
             |tag, value| self.put(tag, value, &names),
@@ -68,17 +57,15 @@ impl<'a, const N: usize> Assembly<'a, N> {
             (Place::HttpStatus, Value::Int(status @ 0..=0xfffe)) => {
                 self.small |= status.wrapping_add(1) << HTTP_STATUS_SHIFT;
             }
-            (Place::Status, Value::Text(word)) => {
-                match STATUSES.iter().position(|status| *status == word) {
-                    Some(at) => self.set_small(0, (at as u64).saturating_add(1)),
-                    None => self.tape.put_text(tag, word),
-                }
-            }
+            (Place::Status, Value::Text(word)) => match listed_status(word) {
+                Some(code) => self.set_small(0, code),
+                None => self.text.put_text(tag, word),
+            },
             (Place::Answered(at), Value::Text(name)) => match names(tag, name) {
                 Some(place) => self.answered |= u64::from(place) << at.wrapping_mul(32),
-                None => self.tape.put_text(tag, name),
+                None => self.text.put_text(tag, name),
             },
-            (_, value) => put_entry(self.tape, tag, value, names),
+            (_, value) => put_entry(&mut self.text, tag, value, names),
         }
     }
 
@@ -93,34 +80,34 @@ impl<'a, const N: usize> Assembly<'a, N> {
             word.store(number, Ordering::Relaxed);
             self.present |= 1 << at;
         }
-        if at == FLAGS_AT {
-            self.flags = number;
-        }
     }
 
     /// Marks the call as cut.
     pub(crate) fn mark_cut(&mut self) {
-        self.set_number(FLAGS_AT, self.flags | Flags::CUT.bits());
+        let marks = self.slot.get(slot::NUMBERS.wrapping_add(FLAGS_AT));
+        let marks = marks.filter(|_| self.present >> FLAGS_AT & 1 == 1);
+        let marks = marks.map_or(0, |marks| marks.load(Ordering::Relaxed));
+        self.set_number(FLAGS_AT, marks | Flags::CUT.bits());
     }
 }
 
 /// Puts a value into the text, by its name's place where it recurs.
 #[inline]
-pub(crate) fn put_entry<const N: usize>(
-    tape: &mut Tape<N>,
+pub(crate) fn put_entry(
+    text: &mut impl Entries,
     tag: u32,
     value: Value<'_>,
     names: &impl Fn(u32, &str) -> Option<u32>,
 ) {
     match value {
-        Value::Int(number) => tape.put_int(tag, number),
-        Value::Id(id) => tape.put_whole(tag, &id.to_bytes()),
-        Value::Whole(bytes) => tape.put_whole(tag, bytes),
-        Value::Text(text) => {
+        Value::Int(number) => text.put_int(tag, number),
+        Value::Id(id) => text.put_whole(tag, &id.to_bytes()),
+        Value::Whole(bytes) => text.put_whole(tag, bytes),
+        Value::Text(word) => {
             let recurs = matches!(place_of(tag), Place::Recurring | Place::Answered(_));
-            match recurs.then(|| names(tag, text)).flatten() {
-                Some(place) => tape.put_name(tag, place),
-                None => tape.put_text(tag, text),
+            match recurs.then(|| names(tag, word)).flatten() {
+                Some(place) => text.put_name(tag, place),
+                None => text.put_text(tag, word),
             }
         }
     }

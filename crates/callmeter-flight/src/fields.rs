@@ -68,8 +68,8 @@ const fn zigzag(value: i64) -> u64 {
 
 /// Fields with their values, as an opening or a finish hands them over.
 ///
-/// Implemented for slices of pairs, and for a whole [`CallRecord`], which costs an encoding; a guard
-/// that keeps its late values in a form of its own implements it, and then nothing is allocated.
+/// Implemented for slices of pairs, and for a whole [`CallRecord`], which costs an encoding. What a guard is
+/// told while its call is in flight has a shorter way: [`OpenSlot::tell`](crate::OpenSlot::tell).
 ///
 /// ```
 /// use callmeter_core::{ErrorKind, Field};
@@ -86,134 +86,10 @@ pub trait Fields {
     /// Hands each field to `put` once: its number ([`Field::tag`]) and its value. May be asked
     /// repeatedly and must say the same.
     fn each(&self, put: impl FnMut(u32, Value<'_>));
-
-    /// Values that lie as a slot has them, and that [`each`](Self::each) leaves out: the short way for the
-    /// usual ones.
-    fn packed(&self) -> Packed {
-        Packed::default()
-    }
-}
-
-/// The usual values of a result, as they lie in a slot: numbers, and words of a byte or less.
-///
-/// ```
-/// use callmeter_core::{ErrorKind, Field, UsageSource};
-/// let mut packed = callmeter_flight::Packed::default();
-/// packed.duration_us(1_204_000).error_kind(ErrorKind::Timeout).truth(Field::CacheHit, false);
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Packed {
-    pub(crate) present: u64,
-    pub(crate) small: u64,
-    /// The first of the slot's numbers.
-    pub(crate) numbers: [u64; PACKED_NUMBERS],
-}
-
-/// How many numbers are packed: duration, input and output tokens, time to the first token.
-pub(crate) const PACKED_NUMBERS: usize = 4;
-
-impl Packed {
-    #[inline]
-    fn number(&mut self, at: usize, number: u64) -> &mut Self {
-        if let Some(place) = self.numbers.get_mut(at) {
-            *place = number;
-            self.present |= 1 << at;
-        }
-        self
-    }
-
-    #[inline]
-    fn byte(&mut self, at: u32, code: u8) -> &mut Self {
-        let shift = at.wrapping_mul(8);
-        self.small = self.small & !(0xff << shift) | u64::from(code) << shift;
-        self
-    }
-
-    /// How long the call took.
-    #[inline]
-    pub fn duration_us(&mut self, duration_us: u64) -> &mut Self {
-        self.number(0, duration_us)
-    }
-
-    /// All that the model read.
-    #[inline]
-    pub fn input_tokens(&mut self, count: u64) -> &mut Self {
-        self.number(1, count)
-    }
-
-    /// All that the model wrote.
-    #[inline]
-    pub fn output_tokens(&mut self, count: u64) -> &mut Self {
-        self.number(2, count)
-    }
-
-    /// The time to the first token.
-    #[inline]
-    pub fn ttft_us(&mut self, ttft_us: u64) -> &mut Self {
-        self.number(3, ttft_us)
-    }
-
-    /// One of the listed words; the caller's own go through [`Fields::each`].
-    #[inline]
-    pub fn status(&mut self, status: &Status) -> &mut Self {
-        let code = match status {
-            Status::Ok => 1,
-            Status::Error => 2,
-            Status::Fallback => 3,
-            Status::Cancelled => 4,
-            Status::Aborted => 5,
-            _ => 0,
-        };
-        self.byte(0, code)
-    }
-
-    /// Why it failed.
-    #[inline]
-    pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
-        self.byte(1, kind.code())
-    }
-
-    /// Where the figures come from.
-    #[inline]
-    pub fn usage_source(&mut self, source: UsageSource) -> &mut Self {
-        self.byte(2, source.code())
-    }
-
-    /// What was asked for.
-    #[inline]
-    pub fn operation(&mut self, operation: Operation) -> &mut Self {
-        self.byte(3, operation.code())
-    }
-
-    /// How it is paid for.
-    #[inline]
-    pub fn billing(&mut self, billing: Billing) -> &mut Self {
-        self.byte(4, billing.code())
-    }
-
-    /// One of the four truths: streaming, its end, a cache hit, documents used. Any other field is left out.
-    #[inline]
-    pub fn truth(&mut self, field: Field, truth: bool) -> &mut Self {
-        if let Place::Truth(at) = place_of(field.tag()) {
-            let shift = TRUTHS_AT.wrapping_mul(8).wrapping_add(at.wrapping_mul(2));
-            let code = u64::from(truth).wrapping_add(1);
-            self.small = self.small & !(3 << shift) | code << shift;
-        }
-        self
-    }
-
-    /// The HTTP status; 65,535 is none.
-    #[inline]
-    pub fn http_status(&mut self, status: u16) -> &mut Self {
-        let code = u64::from(status.saturating_add(1));
-        if status < u16::MAX {
-            self.small = self.small & !(0xffff << HTTP_STATUS_SHIFT) | code << HTTP_STATUS_SHIFT;
-        }
-        self
-    }
 }
 
 impl Fields for () {
+    #[inline]
     fn each(&self, _: impl FnMut(u32, Value<'_>)) {}
 }
 
@@ -237,11 +113,6 @@ impl<T: Fields + ?Sized> Fields for &T {
     #[inline]
     fn each(&self, put: impl FnMut(u32, Value<'_>)) {
         (**self).each(put);
-    }
-
-    #[inline]
-    fn packed(&self) -> Packed {
-        (**self).packed()
     }
 }
 
@@ -352,6 +223,14 @@ pub(crate) const TRUTHS: [Field; 4] = [
 ];
 /// Where the HTTP status begins in `SMALL`: the status plus 1.
 pub(crate) const HTTP_STATUS_SHIFT: u32 = 48;
+/// The code of a listed status.
+#[inline]
+pub(crate) fn listed_status(word: &str) -> Option<u64> {
+    // Compared by length first, so that a word known while compiling costs nothing.
+    let at = STATUSES.iter().position(|status| *status == word)?;
+    Some((at as u64).saturating_add(1))
+}
+
 /// Which field each half of `ANSWERED` is.
 pub(crate) const ANSWERED: [Field; 2] = [Field::Provider, Field::Model];
 /// The status words that are a byte, from 1 on.
@@ -378,8 +257,8 @@ const RECURRING: [Field; 18] = [
     Field::FallbackTo,
 ];
 
-/// The place of every field, by its number.
-static PLACES: [Place; 64] = places();
+/// The place of every field, by its number. No static: where a field is known while compiling, so is its place.
+const PLACES: [Place; 64] = places();
 
 #[allow(
     clippy::indexing_slicing,
@@ -447,13 +326,6 @@ mod tests {
         for (at, field) in NUMBERS.iter().enumerate() {
             assert_eq!(place_of(field.tag()), Place::Number(at as u32));
         }
-        let packed = [
-            Field::DurationUs,
-            Field::InputTokens,
-            Field::OutputTokens,
-            Field::TtftUs,
-        ];
-        assert_eq!(NUMBERS[..PACKED_NUMBERS], packed);
         let small = [
             Field::ErrorKind,
             Field::UsageSource,
@@ -462,10 +334,9 @@ mod tests {
         ];
         assert_eq!(SMALL, small);
         for (at, word) in STATUSES.iter().enumerate() {
-            let mut packed = Packed::default();
-            packed.status(&Status::from_word(word));
-            assert_eq!(packed.small, at as u64 + 1);
+            assert_eq!(listed_status(word), Some(at as u64 + 1));
         }
+        assert_eq!(listed_status("odd"), None);
         assert_eq!(NUMBERS[FLAGS_AT], Field::Flags);
         assert_eq!(place_of(Field::Meta.tag()), Place::Text);
         assert_eq!(place_of(Field::Caller.tag()), Place::Recurring);

@@ -111,7 +111,8 @@ pub(crate) mod slot {
     pub(crate) const SMALL: usize = 9;
     /// Bytes of the result's text (16 bits), the first continuation slot plus 1 (16), how many (8).
     pub(crate) const TEXT: usize = 10;
-    /// Over the id, words 8 to 10, the names, the numbers present and the result's text in this slot.
+    /// Over the id, words 8 to 10, the names, the numbers present and the result's text in this slot. While the
+    /// call is open: which fields stand in the text.
     pub(crate) const RESULT_CHECKSUM: usize = 11;
     /// The provider and above it the model that answered: places in the name table.
     pub(crate) const ANSWERED: usize = 12;

@@ -94,6 +94,8 @@ mod tape;
 #[cfg(not(loom))]
 mod thread;
 #[cfg(not(loom))]
+mod told;
+#[cfg(not(loom))]
 mod view;
 #[cfg(not(loom))]
 mod words;
@@ -104,7 +106,7 @@ mod exports {
     pub use crate::buffer::{FlightBuffer, Options};
     pub use crate::drain::Drainer;
     pub use crate::error::FlightError;
-    pub use crate::fields::{Fields, Packed, Value};
+    pub use crate::fields::{Fields, Value};
     pub use crate::fork::Process;
     pub use crate::gate::Busy;
     pub use crate::lease::Lease;
@@ -113,8 +115,9 @@ mod exports {
         shared_memory_root,
     };
     pub use crate::random::fill_random;
-    pub use crate::record::{FlightSlot, Name, NameRef, Opening, Refused};
+    pub use crate::record::{FlightSlot, Name, NameRef, Opening, Prepared, Refused};
     pub use crate::standing::Standing;
+    pub use crate::told::OpenSlot;
     pub use crate::view::{InFlight, Switch};
 }
 #[cfg(not(loom))]

@@ -14,10 +14,14 @@ use crate::buffer::FlightBuffer;
 use crate::fields::Fields;
 use crate::layout::{BLOCK_SLOTS, header, slot, tail};
 use crate::slot::{State, set_state};
-use crate::slots::{Slot, result_room, write_names, write_opening, write_result, write_tail};
+use crate::slots::{
+    Slot, SlotText, opening_word, result_room, two_names, write_fixed_opening, write_names,
+    write_opening, write_result, write_tail, write_text,
+};
 use crate::sync::Ordering;
-use crate::tape::{REV_TAG, Tape};
+use crate::tape::{Entries, REV_TAG, Tape};
 use crate::thread::{Placer, ThreadHome};
+use crate::told;
 use crate::words::Words;
 
 /// The most text of an opening; the rest of the slot's text is the result's.
@@ -121,9 +125,21 @@ impl<'a> Opening<'a> {
     }
 }
 
+/// What of an opening is the same for many calls, looked up once: names, scope, layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    buffer: u64,
+    /// The slot's words.
+    who: u64,
+    what: u64,
+    fixed: u64,
+}
+
 /// Why no slot was opened or finished.
+// As wide as a slot's word: a result of either is then two registers, and never copied in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Refused {
     /// Recording is off.
     Off,
@@ -131,17 +147,22 @@ pub enum Refused {
     Full,
     /// The buffer, or the slot, is another process's: of the parent of this one.
     Forked,
+    /// The text of the slot has no room for a value.
+    NoRoom,
 }
 
-/// An open call's slot. It may travel to any thread; it must be given back by
+/// An open call's slot: one word. It may travel to any thread; it must be given back by
 /// [`FlightBuffer::finish`], else its call stays in flight until the process ends and is then aborted.
 #[must_use = "a slot that is not finished stays in flight"]
 #[derive(Debug)]
 pub struct FlightSlot {
-    /// The buffer's id, and below it 16 bits of the slot's number: one word, so that a guard that
-    /// carries it moves in registers.
+    /// The holder's mark, the buffer's id, and below it 16 bits of the slot's number: one word, so that a guard
+    /// that carries it moves in registers.
     word: NonZeroU64,
 }
+
+/// The holder's mark in a slot's word.
+const MARK: u64 = 1 << 63;
 
 impl FlightSlot {
     /// No buffer's id is 0, so the word never is.
@@ -153,7 +174,21 @@ impl FlightSlot {
     /// The [id](FlightBuffer::id) of the buffer that it is of.
     #[inline]
     pub const fn buffer_id(&self) -> u64 {
-        self.word.get() >> 16
+        (self.word.get() & !MARK) >> 16
+    }
+
+    /// Whether its holder marked it; what that means is the holder's business.
+    #[inline]
+    pub const fn is_marked(&self) -> bool {
+        self.word.get() & MARK != 0
+    }
+
+    /// Marks it, or takes the mark away.
+    pub fn set_marked(&mut self, marked: bool) {
+        let mark = if marked { MARK } else { 0 };
+        if let Some(word) = NonZeroU64::new(self.word.get() & !MARK | mark) {
+            self.word = word;
+        }
     }
 
     const fn index(&self) -> usize {
@@ -269,6 +304,72 @@ impl FlightBuffer {
             let fixed = (scope, opening.layer.code(), marks);
             write_opening(slot, self.key, id, opened_ns, fixed, tape.as_bytes());
         }
+        told::clear(slot);
+        set_state(&slot[slot::STATE], State::Open);
+        FlightSlot::new(self.id, index).ok_or(Refused::Full)
+    }
+
+    /// Looks an opening's names up once, for [`open_prepared`](Self::open_prepared). `None` when one of them
+    /// finds no place in the buffer's table, or the opening has a revision.
+    pub fn prepare(&self, opening: &Opening<'_>) -> Option<Prepared> {
+        if !self.is_ours() || opening.rev != 0 {
+            return None;
+        }
+        let place = |field: Field, name: Name<'_>| match name {
+            Name::Text(text) => {
+                ThreadHome::with(|home| self.placer(home)?.of_field(field.tag(), text))
+            }
+            Name::Known(known) => Some(self.known(known)),
+            Name::None => Some(0),
+        };
+        let caller = place(Field::Caller, opening.caller)?;
+        let provider = place(Field::Provider, opening.provider)?;
+        let model = place(Field::ModelRequested, opening.model_requested)?;
+        let call_site = place(Field::CallSite, opening.call_site)?;
+        let scope = opening.scope.map_or(0, |scope| self.known(scope));
+        Some(Prepared {
+            buffer: self.id,
+            who: two_names(caller, provider),
+            what: two_names(model, call_site),
+            fixed: opening_word(scope, 0, opening.layer.code(), 0),
+        })
+    }
+
+    /// Opens a call whose names were [looked up](Self::prepare) before. `benches/guard.rs` watches it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); also [`Refused::Forked`] when it was prepared for another buffer.
+    #[inline]
+    pub fn open_prepared(
+        &self,
+        prepared: &Prepared,
+        call_id: CallId,
+        opened_ns: u64,
+    ) -> Result<FlightSlot, Refused> {
+        if !self.is_ours() || prepared.buffer != self.id {
+            return Err(Refused::Forked);
+        }
+        if !self.is_on() {
+            return Err(Refused::Off);
+        }
+        let claimed = ThreadHome::with(|home| self.claim(home, Purpose::Call));
+        let Some((index, slot)) = claimed.and_then(|index| Some((index, self.slot(index)?))) else {
+            self.count_full();
+            return Err(Refused::Full);
+        };
+        write_fixed_opening(
+            slot,
+            self.key,
+            [
+                call_id.hi().cast_unsigned(),
+                call_id.lo().cast_unsigned(),
+                opened_ns,
+                prepared.who,
+                prepared.what,
+                prepared.fixed,
+            ],
+        );
+        told::clear(slot);
         set_state(&slot[slot::STATE], State::Open);
         FlightSlot::new(self.id, index).ok_or(Refused::Full)
     }
@@ -311,45 +412,46 @@ impl FlightBuffer {
         tape
     }
 
-    /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4).
+    /// Finishes a call: from the moment this returns, its row survives the process (promise CM-4). It says what
+    /// the call was [told](crate::OpenSlot::tell) while it was in flight, and `more`: fields that it was not told.
     ///
     /// # Errors
     /// [`Refused::Forked`] when the slot is not of this buffer or this is a forked child: the call
     /// belongs to the parent, and nothing was written.
     #[inline]
-    pub fn finish(&self, call: FlightSlot, outcome: &impl Fields) -> Result<(), Refused> {
-        if !self.is_ours() || call.buffer_id() != self.id {
-            return Err(Refused::Forked);
-        }
-        ThreadHome::with(|home| self.finish_from(home, call, outcome))
-    }
-
-    #[inline(always)]
-    fn finish_from(
-        &self,
-        home: &ThreadHome,
-        call: FlightSlot,
-        outcome: &impl Fields,
-    ) -> Result<(), Refused> {
-        let index = call.index();
-        let (Some(slot), Some(placer)) = (self.slot(index), self.placer(home)) else {
-            return Err(Refused::Forked);
-        };
-        let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
-        let mut tape = Tape::<{ slot::TEXT_BYTES }>::new(room);
-        let mut result = Assembly::new(slot, &mut tape);
-        result.take(outcome, |tag, text| placer.of_field(tag, text));
-        if result.tape.is_short() {
-            let wanted = result.tape.wanted();
-            self.finish_long(home, &placer, (slot, room), outcome, wanted);
-        } else {
-            write_result(slot, self.key, &result, result.tape.as_bytes(), &[]);
+    pub fn finish(&self, call: FlightSlot, more: &impl Fields) -> Result<(), Refused> {
+        let slot = self.slot_of(&call)?;
+        let told = slot[slot::TEXT].load(Ordering::Relaxed) as usize;
+        let mut result = Assembly::new(slot, SlotText::resume(slot, told));
+        let mut is_long = false;
+        ThreadHome::with(|home| {
+            let Some(placer) = self.placer(home) else {
+                return;
+            };
+            result.take(more, |tag, text| placer.of_field(tag, text));
+            is_long = result.text.is_short();
+            if is_long {
+                self.finish_long(home, &placer, slot, more, (told, result.text.wanted()));
+            }
+        });
+        if !is_long {
+            let words = [result.present, result.small, result.answered];
+            write_result(slot, self.key, words, result.text.len(), &[]);
         }
         set_state(&slot[slot::STATE], State::Finished);
-        if let Some(block) = self.block(index / BLOCK_SLOTS) {
+        if let Some(block) = self.block(call.index() / BLOCK_SLOTS) {
             block.raise();
         }
         Ok(())
+    }
+
+    /// The slot of an open call of this buffer, in the process that made it.
+    #[inline]
+    pub(crate) fn slot_of(&self, call: &FlightSlot) -> Result<&Slot, Refused> {
+        if !self.is_ours() || call.buffer_id() != self.id {
+            return Err(Refused::Forked);
+        }
+        self.slot(call.index()).ok_or(Refused::Forked)
     }
 
     /// Writes a result whose text goes on in other slots, as far as there are any.
@@ -359,10 +461,11 @@ impl FlightBuffer {
         &self,
         home: &ThreadHome,
         placer: &Placer<'_>,
-        (slot, room): (&Slot, usize),
-        outcome: &impl Fields,
-        wanted: usize,
+        slot: &Slot,
+        more: &impl Fields,
+        (told, wanted): (usize, usize),
     ) {
+        let room = result_room(slot[slot::OPENING].load(Ordering::Relaxed));
         let mut tails = [0_u16; tail::MAX];
         let count = wanted
             .saturating_sub(room)
@@ -379,14 +482,18 @@ impl FlightBuffer {
         let tails = tails.get(..claimed).unwrap_or_default();
         let limit = room.saturating_add(claimed.saturating_mul(tail::CAPACITY));
         let mut tape = Tape::<LONG_TEXT>::new(limit);
-        let mut result = Assembly::new(slot, &mut tape);
-        result.take(outcome, |tag, text| placer.of_field(tag, text));
-        if result.tape.is_short() {
+        let mut before = [0; slot::TEXT_BYTES];
+        let before = SlotText::resume(slot, told).copied_to(&mut before);
+        tape.want(before.len());
+        tape.append(before);
+        let mut result = Assembly::new(slot, tape);
+        result.take(more, |tag, text| placer.of_field(tag, text));
+        if result.text.is_short() {
             result.mark_cut();
             self.count_cut();
         }
         let id = [slot::ID_HI, slot::ID_LO].map(|at| slot.as_slice().word(at));
-        let text = result.tape.as_bytes();
+        let text = result.text.as_bytes();
         let (here, mut rest) = text.split_at(room.min(text.len()));
         let mut used = 0_usize;
         for (number, index) in tails.iter().enumerate() {
@@ -402,13 +509,10 @@ impl FlightBuffer {
             rest = after;
             used = used.saturating_add(1);
         }
-        write_result(
-            slot,
-            self.key,
-            &result,
-            here,
-            tails.get(..used).unwrap_or_default(),
-        );
+        write_text(slot, here);
+        let words = [result.present, result.small, result.answered];
+        let tails = tails.get(..used).unwrap_or_default();
+        write_result(slot, self.key, words, text.len(), tails);
     }
 
     fn place_of(&self, name: &[u8]) -> Option<u32> {

@@ -5,11 +5,11 @@
 
 use callmeter_core::CallId;
 
-use crate::assembly::Assembly;
 use crate::checksum::{Checksum, words_of};
 use crate::fields::NUMBERS;
 use crate::layout::{SLOT_WORDS, WORD_BYTES, slot, tail};
 use crate::sync::{AtomicU64, Ordering};
+use crate::tape::Entries;
 use crate::words::Words;
 
 /// A slot as it lies in memory.
@@ -36,7 +36,34 @@ fn put_bytes(slot: &Slot, at: usize, bytes: &[u8]) {
 /// Writes two places of the name table into one word.
 #[inline]
 pub(crate) fn write_names(slot: &Slot, at: usize, low: u32, high: u32) {
-    put(slot, at, u64::from(low) | u64::from(high) << 32);
+    put(slot, at, two_names(low, high));
+}
+
+/// Two places of the name table as one word.
+#[inline]
+pub(crate) const fn two_names(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// The word of an opening's scope, length of text, layer and marks.
+#[inline]
+pub(crate) const fn opening_word(scope: u32, text_len: usize, layer: u8, marks: u64) -> u64 {
+    scope as u64 | (text_len as u64) << 32 | (layer as u64) << 48 | marks << 56
+}
+
+/// Writes an opening without a text: the words from the id on, sealed, all but the state.
+#[inline]
+pub(crate) fn write_fixed_opening(slot: &Slot, key: u64, words: [u64; 6]) {
+    for (to, word) in slot.iter().skip(slot::ID_HI).zip(words) {
+        to.store(word, Ordering::Relaxed);
+    }
+    // Over the words in hand: read back, each would wait for its store.
+    let [hi, lo, opened_ns, who, what, fixed] = words;
+    let mut sum = Checksum::new(key);
+    sum.pair(hi, lo);
+    sum.pair(opened_ns, who);
+    sum.pair(what, fixed);
+    put(slot, slot::OPENING_CHECKSUM, sum.end());
 }
 
 /// Writes what of an opening is no name, and seals it: all is there but the state.
@@ -52,11 +79,10 @@ pub(crate) fn write_opening(
     put(slot, slot::ID_HI, call_id.hi().cast_unsigned());
     put(slot, slot::ID_LO, call_id.lo().cast_unsigned());
     put(slot, slot::OPENED_NS, opened_ns);
-    let lengths = (text.len() as u64) << 32;
     put(
         slot,
         slot::OPENING,
-        u64::from(scope) | lengths | u64::from(layer) << 48 | marks << 56,
+        opening_word(scope, text.len(), layer, marks),
     );
     put_bytes(slot, slot::TEXTS, text);
     put(
@@ -83,30 +109,114 @@ pub(crate) const fn result_room(opening: u64) -> usize {
         .saturating_mul(WORD_BYTES)
 }
 
-/// Writes all of a result but the state. `text` is what of its text lies in this slot, `tails` the
-/// slots of the rest.
-#[inline]
-pub(crate) fn write_result<const N: usize>(
+/// Writes all of a result but the state and its text, which lies in the slot already, and seals it. `words`
+/// are what is present, the small values, the names that answered; `text_len` is the length of the whole
+/// text, `tails` the slots that it goes on in.
+#[inline(always)]
+pub(crate) fn write_result(
     slot: &Slot,
     key: u64,
-    result: &Assembly<'_, N>,
-    text: &[u8],
+    [present, small, answered]: [u64; 3],
+    text_len: usize,
     tails: &[u16],
 ) {
-    put(slot, slot::PRESENT, result.present);
-    put(slot, slot::SMALL, result.small);
-    put(slot, slot::ANSWERED, result.answered);
+    put(slot, slot::PRESENT, present);
+    put(slot, slot::SMALL, small);
+    put(slot, slot::ANSWERED, answered);
     let first = tails
         .first()
         .map_or(0, |first| u64::from(*first).saturating_add(1));
-    let lengths = result.tape.len() as u64 | first << 16 | (tails.len() as u64) << 32;
+    let lengths = text_len as u64 | first << 16 | (tails.len() as u64) << 32;
     put(slot, slot::TEXT, lengths);
-    if !text.is_empty() {
-        let opening = slot[slot::OPENING].load(Ordering::Relaxed);
-        put_bytes(slot, result_text_at(opening), text);
-    }
     let sum = result_checksum(slot.as_slice(), 0, key);
     put(slot, slot::RESULT_CHECKSUM, sum);
+}
+
+/// Writes the text of a result that lies in the slot, in place of all that was there.
+pub(crate) fn write_text(slot: &Slot, text: &[u8]) {
+    let opening = slot[slot::OPENING].load(Ordering::Relaxed);
+    put_bytes(slot, result_text_at(opening), text);
+}
+
+/// A result's text where it lies in its slot, to be written on.
+#[derive(Debug)]
+pub(crate) struct SlotText<'a> {
+    /// The words that are for it.
+    words: &'a [AtomicU64],
+    len: usize,
+    wanted: usize,
+}
+
+impl<'a> SlotText<'a> {
+    /// Goes on after `len` bytes.
+    #[inline]
+    pub(crate) fn resume(slot: &'a Slot, len: usize) -> Self {
+        let opening = slot[slot::OPENING].load(Ordering::Relaxed);
+        Self {
+            words: slot.get(result_text_at(opening)..).unwrap_or_default(),
+            len,
+            wanted: len,
+        }
+    }
+
+    /// What is written so far, by way of `bytes`.
+    pub(crate) fn copied_to<'b>(&self, bytes: &'b mut [u8; slot::TEXT_BYTES]) -> &'b [u8] {
+        let (chunks, _) = bytes.as_chunks_mut();
+        for (chunk, word) in chunks.iter_mut().zip(self.words) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Entries for SlotText<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn room(&self) -> usize {
+        self.words
+            .len()
+            .saturating_mul(WORD_BYTES)
+            .saturating_sub(self.len)
+    }
+
+    #[inline]
+    fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    #[inline]
+    fn set_wanted(&mut self, wanted: usize) {
+        self.wanted = wanted;
+    }
+
+    /// Words are written whole: what of the last one is no text is 0.
+    fn append(&mut self, bytes: &[u8]) {
+        let (at, within) = (self.len / WORD_BYTES, self.len % WORD_BYTES);
+        self.len = self.len.saturating_add(bytes.len());
+        let mut words = self.words.get(at..).unwrap_or_default().iter();
+        if within == 0 {
+            for (to, word) in words.zip(words_of(bytes)) {
+                to.store(word, Ordering::Relaxed);
+            }
+            return;
+        }
+        let shift = (within as u32).wrapping_mul(8);
+        let Some(mut to) = words.next() else { return };
+        let mut before = to.load(Ordering::Relaxed) & !(u64::MAX << shift);
+        for word in words_of(bytes) {
+            to.store(before | word << shift, Ordering::Relaxed);
+            before = word >> 64_u32.wrapping_sub(shift);
+            let Some(next) = words.next() else { return };
+            to = next;
+        }
+        if self.len.div_ceil(WORD_BYTES) > at.saturating_add(bytes.len().div_ceil(WORD_BYTES)) {
+            to.store(before, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Writes all of a continuation but the state.

@@ -1,4 +1,4 @@
-//! Tag-length-value text on the stack, before it is copied into a slot.
+//! Tag-length-value text: on the stack, before it is copied into a slot, or in the slot itself.
 //!
 //! ```text
 //! key   varint: tag << 2 | kind     kind 0: a varint · 1: length varint and bytes · 2: varint, a
@@ -58,40 +58,33 @@ impl Varint {
     }
 }
 
-impl<const N: usize> Tape<N> {
-    #[inline]
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-            limit: limit.min(N),
-            wanted: 0,
-        }
-    }
+/// Where entries go: a tape on the stack, or a slot's own text.
+pub(crate) trait Entries {
+    /// How many bytes were put.
+    fn len(&self) -> usize;
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
+    /// How many more there is room for.
+    fn room(&self) -> usize;
 
     /// How many bytes all that was put takes.
-    pub(crate) const fn wanted(&self) -> usize {
-        self.wanted
-    }
+    fn wanted(&self) -> usize;
+
+    /// Sets how many bytes all that was put takes.
+    fn set_wanted(&mut self, wanted: usize);
+
+    /// Puts bytes, which fit.
+    fn append(&mut self, bytes: &[u8]);
 
     /// Whether something was cut or left out.
-    pub(crate) const fn is_short(&self) -> bool {
-        self.wanted > self.len
+    fn is_short(&self) -> bool {
+        self.wanted() > self.len()
     }
 
-    pub(crate) fn put_int(&mut self, tag: u32, value: u64) {
+    fn put_int(&mut self, tag: u32, value: u64) {
         self.put_numbers(u64::from(tag) << 2 | KIND_INT, value);
     }
 
-    pub(crate) fn put_name(&mut self, tag: u32, place: u32) {
+    fn put_name(&mut self, tag: u32, place: u32) {
         self.put_numbers(u64::from(tag) << 2 | KIND_NAME, u64::from(place));
     }
 
@@ -105,7 +98,7 @@ impl<const N: usize> Tape<N> {
     }
 
     /// Puts bytes that are of use only whole.
-    pub(crate) fn put_whole(&mut self, tag: u32, bytes: &[u8]) {
+    fn put_whole(&mut self, tag: u32, bytes: &[u8]) {
         let key = Varint::new(u64::from(tag) << 2 | KIND_BYTES);
         let length = Varint::new(bytes.len() as u64);
         let size = key
@@ -121,25 +114,55 @@ impl<const N: usize> Tape<N> {
     }
 
     /// Puts a text, cut at a character where the room ends.
-    pub(crate) fn put_text(&mut self, tag: u32, text: &str) {
-        let before = self.len;
+    fn put_text(&mut self, tag: u32, text: &str) {
+        let before = self.len();
         self.put_whole(tag, text.as_bytes());
         // Five bytes are more than any key and length that fits a tape.
         let room = self.room().saturating_sub(5);
-        if self.len > before || room < WORTH_KEEPING {
+        if self.len() > before || room < WORTH_KEEPING {
             return;
         }
-        let wanted = self.wanted;
+        let wanted = self.wanted();
         self.put_whole(tag, head_of(text, room).as_bytes());
-        self.wanted = wanted;
+        self.set_wanted(wanted);
     }
 
     fn want(&mut self, size: usize) {
-        self.wanted = self.wanted.saturating_add(size);
+        self.set_wanted(self.wanted().saturating_add(size));
+    }
+}
+
+impl<const N: usize> Tape<N> {
+    #[inline]
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            bytes: [0; N],
+            len: 0,
+            limit: limit.min(N),
+            wanted: 0,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> Entries for Tape<N> {
+    fn len(&self) -> usize {
+        self.len
     }
 
     fn room(&self) -> usize {
         self.limit.saturating_sub(self.len)
+    }
+
+    fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    fn set_wanted(&mut self, wanted: usize) {
+        self.wanted = wanted;
     }
 
     fn append(&mut self, bytes: &[u8]) {

@@ -219,16 +219,19 @@ impl CallState {
                 .take()
                 .map(|call| (call, Told::of(py, &state)))
         };
-        let lasted = call.and_then(|(call, told)| {
+        let lasted = call.map(|(call, told)| {
             gate::make_ready(py);
+            let start = call.start();
             let mut guard = call.into_guard();
             told.tell(py, &mut guard);
-            match &failure {
+            let lasted = match &failure {
                 Some(failure) => {
                     guard.fail_timed(&failure.type_name, &failure.text, &failure.report)
                 }
                 None => guard.finish_timed(),
-            }
+            };
+            // In a forked child the call is its parent's, which ends it; here it lasted as long as it did.
+            lasted.unwrap_or_else(|| start.elapsed_us())
         });
         let mut state = slf.borrow_mut();
         state.duration = match (lasted, &state.duration) {
@@ -435,7 +438,10 @@ impl CallState {
     fn first_token(slf: &Bound<'_, Self>) {
         let mut state = slf.borrow_mut();
         if state.ttft_us.is_none() {
-            state.ttft_us = state.in_flight.as_ref().map(OpenedCall::elapsed_us);
+            state.ttft_us = state
+                .in_flight
+                .as_ref()
+                .map(|call| call.start().elapsed_us());
         }
     }
 
@@ -472,7 +478,7 @@ impl CallState {
     #[getter]
     fn call_id(slf: &Bound<'_, Self>) -> Option<String> {
         let state = slf.borrow();
-        state.in_flight.as_ref()?.id().map(|id| id.to_string())
+        state.in_flight.as_ref().map(|call| call.id().to_string())
     }
 
     #[getter]

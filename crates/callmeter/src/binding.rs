@@ -9,24 +9,39 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use callmeter_core::{CallId, EnvVar};
+use callmeter_core::{CallId, EnvVar, Field};
 
 use crate::global;
-use crate::guard::{CallGuard, Taken};
+use crate::guard::{CallGuard, Names, open_by};
 use crate::pipeline::Callmeter;
 use crate::report::ErrorReport;
 pub use crate::site::CallSite;
 use crate::site::Place;
+use crate::station;
 
 /// The variables that switch recording off, each by itself.
 pub const SWITCHES: [&str; 2] = [EnvVar::LegacyEnabled.name(), EnvVar::Enabled.name()];
 
 /// A call in flight, of which nothing more has been said yet.
-pub struct OpenedCall(Option<Taken>);
+#[derive(Debug)]
+pub struct OpenedCall {
+    guard: CallGuard,
+    call_id: CallId,
+    start: CallStart,
+}
 
-impl std::fmt::Debug for OpenedCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("OpenedCall").field(&self.id()).finish()
+/// When a call began, also for a forked child that is not to end it.
+#[derive(Clone, Copy, Debug)]
+pub struct CallStart {
+    buffer: u64,
+    opened_ns: u64,
+}
+
+impl CallStart {
+    /// How long ago that is, in microseconds; 0 when the recorder is no more.
+    pub fn elapsed_us(self) -> u64 {
+        station::with(self.buffer, |station| station.recorder.time.ns())
+            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
     }
 }
 
@@ -48,62 +63,68 @@ pub fn open(
 ) -> Option<OpenedCall> {
     let site = site.map_or(Place::Unknown, Place::Foreign);
     let ago_us = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
-    Taken::open(global::current(), (caller, provider, model), site, ago_us)
-        .map(|taken| OpenedCall(Some(taken)))
+    let names = Names {
+        caller,
+        provider,
+        model,
+    };
+    let (slot, call_id, opened_ns) = open_by(global::current(), |station| {
+        station.open_earlier(&names, site, ago_us)
+    })?;
+    let buffer = slot.buffer_id();
+    Some(OpenedCall {
+        guard: CallGuard::of(slot),
+        call_id,
+        start: CallStart { buffer, opened_ns },
+    })
 }
 
 impl OpenedCall {
     /// The call's id.
-    pub fn id(&self) -> Option<CallId> {
-        self.0.as_ref().map(|taken| taken.call_id)
+    pub const fn id(&self) -> CallId {
+        self.call_id
     }
 
-    /// How long the call has been open, in microseconds.
-    pub fn elapsed_us(&self) -> u64 {
-        self.0.as_ref().map_or(0, Taken::elapsed_us)
+    /// When the call began.
+    pub const fn start(&self) -> CallStart {
+        self.start
     }
 
     /// The guard of this call, to be told everything and to be ended.
     #[inline]
-    pub fn into_guard(mut self) -> CallGuard {
-        self.0.take().map_or(CallGuard::off(), CallGuard::from)
-    }
-}
-
-impl Drop for OpenedCall {
-    fn drop(&mut self) {
-        if let Some(taken) = self.0.take() {
-            drop(CallGuard::from(taken));
-        }
+    pub fn into_guard(self) -> CallGuard {
+        self.guard
     }
 }
 
 impl CallGuard {
-    /// Ends the call; says how long it was, in microseconds.
+    /// Ends the call; says how long it was, in microseconds. `None` where it is no call of this process.
     #[doc(hidden)]
     #[inline]
     pub fn finish_timed(mut self) -> Option<u64> {
-        self.open.as_mut()?.settle(None)
+        self.open_call_mut()?.settle_timed(None)
     }
 
     /// Ends the call, which lasted so many microseconds.
     #[doc(hidden)]
     pub fn finish_lasting(mut self, lasted_us: u64) -> Option<u64> {
-        self.open.as_mut()?.settle_after(None, Some(lasted_us))
+        self.open_call_mut()?.settle_timed(Some(lasted_us))
     }
 
     /// Ends the call as [`fail_with`](Self::fail_with) does, for an error of which more is known than its class
     /// and text; says how long it was, in microseconds.
     #[doc(hidden)]
     pub fn fail_timed(mut self, class: &str, text: &str, report: &ErrorReport) -> Option<u64> {
-        self.open.as_mut()?.fail_with(class, text, report)
+        let open = self.open_call_mut()?;
+        open.note_error(class, text, report);
+        open.settle_timed(None)
     }
 
     /// When the first token came, in microseconds from the start on; later ones change nothing.
     #[doc(hidden)]
     pub fn first_token_at(&mut self, ttft_us: Option<u64>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.ttft_us = open.late.ttft_us.or(ttft_us);
+        if let (Some(open), Some(ttft_us)) = (self.open_call_mut(), ttft_us) {
+            open.tell(|call| call.set_if_new(Field::TtftUs, ttft_us));
         }
         self
     }

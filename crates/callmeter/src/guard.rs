@@ -12,12 +12,13 @@
 //! opened (CM-9), on any thread. Setters are in [`setters`](crate::setters), whole calls in
 //! [`run`](crate::run).
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callmeter_core::{CallId, ErrorKind, ErrorPolicy, Field, Flags, ScrubbedError};
-use callmeter_flight::{FlightSlot, Refused};
+use callmeter_core::{CallId, ErrorKind, ErrorPolicy, Field, ScrubbedError};
+use callmeter_flight::{FlightSlot, Refused, Value};
 
-use crate::late::Late;
+use crate::late::{Rest, Telling};
 use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::report::{ErrorClass, ErrorReport};
@@ -25,101 +26,36 @@ use crate::run::guarded;
 use crate::site::Place;
 use crate::station::{self, Station};
 
-/// One call in flight. Made by [`call`](crate::call).
+/// One call in flight. Made by [`call`](crate::call). Two words: it moves in registers.
 #[must_use = "a guard that is dropped at once records an unfinished call"]
-#[derive(Debug)]
 pub struct CallGuard {
-    pub(crate) open: Option<OpenCall>,
+    call: OpenCall,
 }
 
-/// A call in flight: its slot in the flight buffer, and what is told of it meanwhile.
+/// A call in flight: its slot in the flight buffer, and what is told of it and finds no room there.
 pub(crate) struct OpenCall {
-    /// `None` once the call is ended.
-    slot: Option<FlightSlot>,
-    call_id: CallId,
-    opened_ns: u64,
-    pub(crate) on_drop: DropKind,
-    pub(crate) late: Late,
+    /// `None` while nothing is recorded, and once the call is ended. Marked: dropped without a word it is
+    /// cancelled.
+    pub(crate) slot: Option<FlightSlot>,
+    pub(crate) rest: Option<Box<Rest>>,
 }
 
-impl std::fmt::Debug for OpenCall {
+const _: () = assert!(size_of::<CallGuard>() == 2 * size_of::<usize>() || size_of::<usize>() < 8);
+
+impl std::fmt::Debug for CallGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenCall")
-            .field("call_id", &self.call_id)
+        f.debug_struct("CallGuard")
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
 
-/// What a call in flight is known by.
-pub(crate) struct Taken {
-    pub(crate) slot: FlightSlot,
-    pub(crate) call_id: CallId,
-    pub(crate) opened_ns: u64,
-}
-
-impl Taken {
-    /// Takes a slot in the buffer whose id `current` says, for a call that began `ago_us` microseconds ago;
-    /// `None` is off. `benches/guard.rs` watches it.
-    #[inline]
-    pub(crate) fn open(
-        current: &AtomicU64,
-        names: (&str, &str, &str),
-        site: Place,
-        ago_us: u64,
-    ) -> Option<Self> {
-        Self::open_by(current, |station| station.open(names, site, ago_us))
-    }
-
-    /// The same, `open` being what takes the slot.
-    #[inline(always)]
-    fn open_by(
-        current: &AtomicU64,
-        open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
-    ) -> Option<Self> {
-        // A buffer may be replaced in between, and a forked child makes one of its own.
-        for _ in 0..4 {
-            let id = current.load(Ordering::Relaxed);
-            if id == 0 {
-                break;
-            }
-            match station::with(id, &open) {
-                Some(Ok((slot, call_id, opened_ns))) => {
-                    return Some(Self {
-                        slot,
-                        call_id,
-                        opened_ns,
-                    });
-                }
-                Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
-                // Counted in the buffer.
-                Some(Err(_)) => break,
-                None => {}
-            }
-        }
-        None
-    }
-}
-
-impl Taken {
-    pub(crate) fn elapsed_us(&self) -> u64 {
-        station::with(self.slot.buffer_id(), |station| station.recorder.time.ns())
-            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
-    }
-}
-
-impl From<Taken> for CallGuard {
-    #[inline]
-    fn from(taken: Taken) -> Self {
-        Self {
-            open: Some(OpenCall {
-                slot: Some(taken.slot),
-                call_id: taken.call_id,
-                opened_ns: taken.opened_ns,
-                on_drop: DropKind::Unfinished,
-                late: Late::default(),
-            }),
-        }
-    }
+/// What a call is opened with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    pub(crate) caller: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) model: &'a str,
 }
 
 /// What it means when the guard is dropped without a word.
@@ -133,35 +69,66 @@ pub(crate) enum DropKind {
 
 impl CallGuard {
     /// A guard that records nothing.
+    #[inline]
     pub(crate) const fn off() -> Self {
-        Self { open: None }
+        Self {
+            call: OpenCall {
+                slot: None,
+                rest: None,
+            },
+        }
+    }
+
+    /// The call, unless the guard is off.
+    #[inline]
+    pub(crate) fn open_call(&self) -> Option<&OpenCall> {
+        self.call.slot.is_some().then_some(&self.call)
+    }
+
+    /// The call, unless the guard is off.
+    #[inline]
+    pub(crate) fn open_call_mut(&mut self) -> Option<&mut OpenCall> {
+        self.call.slot.is_some().then_some(&mut self.call)
     }
 
     /// Opens a guard in the buffer whose id `current` says; 0 is off. `benches/guard.rs` watches it.
     #[inline(never)]
-    pub(crate) fn open(current: &AtomicU64, names: (&str, &str, &str), site: Place) -> Self {
-        Taken::open(current, names, site, 0).map_or(Self::off(), Self::from)
+    pub(crate) fn open(
+        current: &AtomicU64,
+        names: &Names<'_>,
+        site: &'static Location<'static>,
+    ) -> Self {
+        // Which kind of place it is, is known while compiling.
+        let slot = open_by(current, |station| station.open(names, Place::Rust(site)));
+        slot.map_or(Self::off(), Self::of)
     }
 
-    /// The same, `open` being what takes the slot.
-    pub(crate) fn open_by(
-        current: &AtomicU64,
-        open: impl Fn(&Station) -> Result<(FlightSlot, CallId, u64), Refused>,
-    ) -> Self {
-        Taken::open_by(current, open).map_or(Self::off(), Self::from)
+    /// The guard of a call that has its slot.
+    #[inline]
+    pub(crate) const fn of(slot: FlightSlot) -> Self {
+        Self {
+            call: OpenCall {
+                slot: Some(slot),
+                rest: None,
+            },
+        }
     }
 
     /// The call's id, to be given to a call within or after it; `None` while nothing is recorded of it:
-    /// recording is off, or the flight buffer was full.
+    /// recording is off, the flight buffer was full, or this is a forked child and the call its parent's.
     pub fn id(&self) -> Option<CallId> {
-        self.open.as_ref().map(|open| open.call_id)
+        let slot = self.call.slot.as_ref()?;
+        let id = station::with(slot.buffer_id(), |station| {
+            station.buffer.open_slot(slot).ok()?.call_id()
+        });
+        id.flatten()
     }
 
     /// Ends the call: `ok`, unless a setter gave it another status.
     #[inline]
     pub fn finish(mut self) {
-        if let Some(open) = &mut self.open {
-            open.settle(None);
+        if let Some(open) = self.open_call_mut() {
+            open.settle();
         }
     }
 
@@ -191,12 +158,13 @@ impl CallGuard {
     /// ```
     pub fn fail_as<E: ?Sized>(mut self, error: &E, report: ErrorReport) {
         let _ = error;
-        if let Some(open) = &mut self.open {
-            if !open.late.has_text(Field::Error) {
-                let name = TypeName::of::<E>();
-                open.late.put_text(Field::Error, name.as_str());
-            }
-            open.settle(Some(report));
+        if let Some(open) = self.open_call_mut() {
+            open.tell(|call| {
+                if !call.has(Field::Error) {
+                    call.text(Field::Error, TypeName::of::<E>().as_str());
+                }
+            });
+            open.settle_failed(&report);
         }
     }
 
@@ -210,24 +178,46 @@ impl CallGuard {
     /// call.fail_with("ConnectError", "[Errno 111] Connection refused");
     /// ```
     pub fn fail_with(mut self, class: &str, message: &str) {
-        if let Some(open) = &mut self.open {
-            open.fail_with(class, message, &ErrorReport::new(ErrorKind::Other));
+        if let Some(open) = self.open_call_mut() {
+            open.note_error(class, message, &ErrorReport::new(ErrorKind::Other));
+            open.settle();
         }
     }
 
     pub(crate) fn set_on_drop(&mut self, kind: DropKind) {
-        if let Some(open) = &mut self.open {
-            open.on_drop = kind;
+        if let Some(slot) = &mut self.call.slot {
+            slot.set_marked(kind == DropKind::Cancelled);
         }
     }
+}
+
+/// Takes a slot in the buffer whose id `current` says, by way of `open`; `None` is off.
+#[inline(always)]
+pub(crate) fn open_by<T>(
+    current: &AtomicU64,
+    open: impl Fn(&Station) -> Result<T, Refused>,
+) -> Option<T> {
+    // A buffer may be replaced in between, and a forked child makes one of its own.
+    for _ in 0..4 {
+        let id = current.load(Ordering::Relaxed);
+        if id == 0 {
+            break;
+        }
+        match station::with(id, &open) {
+            Some(Ok(opened)) => return Some(opened),
+            Some(Err(Refused::Forked)) => pipeline::renew_after_fork(id),
+            // Counted in the buffer.
+            Some(Err(_)) => break,
+            None => {}
+        }
+    }
+    None
 }
 
 impl Drop for CallGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(open) = &mut self.open
-            && open.slot.is_some()
-        {
+        if let Some(open) = self.open_call_mut() {
             open.leave();
         }
     }
@@ -245,111 +235,107 @@ impl OpenCall {
         station::with(buffer, |station| action(&station.recorder))
     }
 
-    /// How long the call has been open.
-    pub(crate) fn elapsed_us(&self) -> u64 {
-        self.with_recorder(|recorder| recorder.time.ns())
-            .map_or(0, |now| now.saturating_sub(self.opened_ns) / 1_000)
-    }
-
-    /// Ends the call; says how long it was, in microseconds. `benches/guard.rs` watches it.
-    #[inline]
-    pub(crate) fn settle(&mut self, failure: Option<ErrorReport>) -> Option<u64> {
-        self.settle_after(failure, None)
-    }
-
-    /// Ends the call; `lasted_us` is how long it was, where that is known better than by the clock.
+    /// The first token has come.
     #[inline(never)]
-    pub(crate) fn settle_after(
-        &mut self,
-        failure: Option<ErrorReport>,
-        lasted_us: Option<u64>,
-    ) -> Option<u64> {
-        let slot = self.slot.take()?;
-        if let Some(report) = failure {
-            self.note(report);
-        }
+    pub(crate) fn note_first_token(&mut self) {
+        let Some(slot) = &self.slot else { return };
         station::with(slot.buffer_id(), |station| {
-            let elapsed_ns = station.recorder.time.ns().saturating_sub(self.opened_ns);
-            let elapsed_us = lasted_us.unwrap_or(elapsed_ns / 1_000);
-            station.finish(slot, &self.late.ended(elapsed_us));
-            elapsed_us
-        })
-    }
-
-    /// Ends the call whose guard was dropped without a word.
-    #[cold]
-    fn leave(&mut self) {
-        let kind = if std::thread::panicking() {
-            ErrorKind::Panic
-        } else {
-            match self.on_drop {
-                DropKind::Unfinished => ErrorKind::Unfinished,
-                DropKind::Cancelled => ErrorKind::Cancelled,
+            if let Ok(slot) = station.buffer.open_slot(slot)
+                && !slot.has(Field::TtftUs)
+            {
+                let elapsed_ns = station.recorder.time.ns().saturating_sub(slot.opened_ns());
+                // A number has a place of its own: there is always room.
+                let _ = slot.tell(Field::TtftUs, Value::Int(elapsed_ns / 1_000));
             }
-        };
-        self.settle(Some(ErrorReport::new(kind)));
+        });
     }
 
+    /// Ends the call. `benches/guard.rs` watches it.
+    #[inline(never)]
+    fn settle(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let mut rest = self.rest.take();
+        station::with(slot.buffer_id(), |station| {
+            station.finish(slot, rest.as_deref_mut(), None);
+        });
+    }
+
+    /// Ends the call and says how long it was, in microseconds: `lasted_us`, where that is known better than by
+    /// the clock. `None` where it is no call of this process.
+    #[inline(never)]
+    pub(crate) fn settle_timed(&mut self, lasted_us: Option<u64>) -> Option<u64> {
+        let slot = self.slot.take()?;
+        let mut rest = self.rest.take();
+        let lasted = station::with(slot.buffer_id(), |station| {
+            station.finish(slot, rest.as_deref_mut(), lasted_us)
+        });
+        lasted.flatten()
+    }
+
+    /// Ends the call as a failure.
     #[cold]
-    fn note(&mut self, report: ErrorReport) {
-        let late = &mut self.late;
-        late.fail(report.kind);
-        // What the caller said of the error before is the better word, unless it is only that there was
-        // one.
-        late.error_kind = late.error_kind.or(Some(report.kind));
-        late.http_status = report.http_status.or(late.http_status);
-        if let Some(code) = &report.code {
-            late.put_text(Field::ErrorDetail, code);
-        }
+    fn settle_failed(&mut self, report: &ErrorReport) {
+        self.tell(|call| {
+            call.fail(report.kind);
+            // What the caller said of the error before is the better word, unless it is only that there was
+            // one.
+            call.set_if_new(Field::ErrorKind, report.kind);
+            if let Some(status) = report.http_status {
+                call.put(Field::HttpStatus, status.into());
+            }
+            if let Some(code) = &report.code {
+                call.text(Field::ErrorDetail, code);
+            }
+        });
+        self.settle();
     }
 
     /// The host says that the call failed.
     #[cold]
     pub(crate) fn say_error(&mut self, text: &str) {
         let policy = self.error_policy();
-        let late = &mut self.late;
         let (own, _) = callmeter_core::clean_text(text, 2_000);
-        late.put_error_text(own.into_owned());
-        late.fail(ErrorKind::Caller);
-        late.error_kind = Some(ErrorKind::Caller);
-        if policy == ErrorPolicy::Scrubbed && !text.trim().is_empty() {
-            let error = ScrubbedError::of(None, text);
-            self.keep(&error);
-            self.late.error_kind = error.kind().or(Some(ErrorKind::Caller));
-            if let Some(text) = error.text(policy) {
-                self.late.put_text(Field::Error, text);
+        self.put_error_text(own.into_owned());
+        let is_kept = policy == ErrorPolicy::Scrubbed && !text.trim().is_empty();
+        let error = is_kept.then(|| ScrubbedError::of(None, text));
+        let kind = error.as_ref().and_then(ScrubbedError::kind);
+        self.tell(|call| {
+            call.fail(ErrorKind::Caller);
+            call.put(Field::ErrorKind, kind.unwrap_or(ErrorKind::Caller).into());
+            if let Some(error) = &error {
+                keep(call, error);
+                if let Some(text) = error.text(policy) {
+                    call.text(Field::Error, text);
+                }
             }
-        }
+        });
     }
 
-    /// `told` is what is known of the error beside its class and text; kind `other` says nothing.
+    /// The call failed by an error of that class and text. `told` is what is known of it beside them; kind `other`
+    /// says nothing.
     #[cold]
-    pub(crate) fn fail_with(
-        &mut self,
-        class: &str,
-        message: &str,
-        told: &ErrorReport,
-    ) -> Option<u64> {
+    pub(crate) fn note_error(&mut self, class: &str, message: &str, told: &ErrorReport) {
         let policy = self.error_policy();
         let error = ScrubbedError::of(Some(class), message);
-        self.late.http_status = self.late.http_status.or(told.http_status);
-        self.keep(&error);
-        if let Some(code) = &told.code {
-            self.late.put_text(Field::ErrorDetail, code);
-        }
-        let said = self
-            .late
-            .error_kind
-            .filter(|kind| *kind != ErrorKind::Caller);
-        let told = Some(told.kind).filter(|kind| *kind != ErrorKind::Other);
-        let kind = said.or(told).or(error.kind()).unwrap_or(ErrorKind::Other);
-        self.late.error_kind = Some(kind);
-        if !self.late.has_text(Field::Error)
-            && let Some(text) = error.text(policy)
-        {
-            self.late.put_text(Field::Error, text);
-        }
-        self.settle(Some(ErrorReport::new(kind)))
+        self.tell(|call| {
+            if let Some(status) = told.http_status {
+                call.set_if_new(Field::HttpStatus, status);
+            }
+            keep(call, &error);
+            if let Some(code) = &told.code {
+                call.text(Field::ErrorDetail, code);
+            }
+            let said = call.error_kind().filter(|kind| *kind != ErrorKind::Caller);
+            let told = Some(told.kind).filter(|kind| *kind != ErrorKind::Other);
+            let kind = said.or(told).or(error.kind()).unwrap_or(ErrorKind::Other);
+            call.put(Field::ErrorKind, kind.into());
+            if !call.has(Field::Error)
+                && let Some(text) = error.text(policy)
+            {
+                call.text(Field::Error, text);
+            }
+            call.fail(kind);
+        });
     }
 
     fn error_policy(&self) -> ErrorPolicy {
@@ -357,16 +343,28 @@ impl OpenCall {
         policy.unwrap_or_default()
     }
 
-    /// Keeps an error's code and HTTP status, which every policy lets through.
-    fn keep(&mut self, error: &ScrubbedError) {
-        self.late.http_status = self.late.http_status.or(error.http_status());
-        if let Some(code) = error.code() {
-            self.late.put_text(Field::ErrorDetail, code);
-        }
+    /// Ends the call whose guard was dropped without a word.
+    #[cold]
+    fn leave(&mut self) {
+        let is_marked = self.slot.as_ref().is_some_and(FlightSlot::is_marked);
+        let kind = if std::thread::panicking() {
+            ErrorKind::Panic
+        } else if is_marked {
+            ErrorKind::Cancelled
+        } else {
+            ErrorKind::Unfinished
+        };
+        self.settle_failed(&ErrorReport::new(kind));
     }
+}
 
-    pub(crate) fn flag(&mut self, flag: Flags) {
-        self.late.flags.insert(flag);
+/// Keeps an error's code and HTTP status, which every policy lets through.
+fn keep(call: &mut Telling<'_>, error: &ScrubbedError) {
+    if let Some(status) = error.http_status() {
+        call.set_if_new(Field::HttpStatus, status);
+    }
+    if let Some(code) = error.code() {
+        call.text(Field::ErrorDetail, code);
     }
 }
 

@@ -12,6 +12,7 @@ thread_local! {
 }
 
 /// The id of a call that starts now.
+#[inline]
 pub(crate) fn new_call_id(started_at: Timestamp) -> CallId {
     CallId::new(started_at, next_random(started_at))
 }

@@ -56,7 +56,6 @@ mod keeper;
 mod late;
 mod ledger;
 pub mod logging;
-mod notes;
 #[cfg(feature = "wire")]
 mod observe;
 #[cfg(feature = "wire")]
@@ -129,8 +128,6 @@ struct Refused;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use crate::site::Place;
-
 pub use callmeter_core::{
     Billing, CallId, Conservation, DropReason, ErrorKind, ErrorPolicy, MetaValue, Operation,
     ScrubbedError, TokenCount, UnknownCaller, Usage, UsdTotal,
@@ -178,6 +175,7 @@ pub fn builder() -> Builder {
 /// is off, the guard does nothing.
 ///
 /// `caller` is cut at 64 characters, `provider` at 32, `model` at 128.
+#[inline]
 #[track_caller]
 pub fn call(
     caller: impl AsRef<str>,
@@ -189,8 +187,12 @@ pub fn call(
         global::warn_if_never_started();
         return CallGuard::off();
     }
-    let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-    CallGuard::open(current, names, Place::Rust(Location::caller()))
+    let names = guard::Names {
+        caller: caller.as_ref(),
+        provider: provider.as_ref(),
+        model: model.as_ref(),
+    };
+    CallGuard::open(current, &names, Location::caller())
 }
 
 /// Whether every budget that covers a call of `caller` to `model` has something left; see [`Callmeter::check_budget`].

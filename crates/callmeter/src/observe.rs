@@ -136,7 +136,7 @@ impl CallGuard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe_body(&mut self, head: &ResponseHead<'_>, body: &[u8]) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let (facts, mut reader) = head.reader();
             reader.push(body);
             open.take_over(&facts, reader.finish());
@@ -165,7 +165,7 @@ impl CallGuard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe_stream(self, head: &ResponseHead<'_>) -> ObservedStream {
-        let reading = self.open.as_ref().map(|_| Box::new(head.reader()));
+        let reading = self.open_call().map(|_| Box::new(head.reader()));
         ObservedStream {
             call: Some(self),
             reading,
@@ -235,7 +235,7 @@ impl ObservedStream {
         let (facts, reader) = *reading;
         let reading = reader.finish();
         let is_whole = reading.stream_complete == Some(true);
-        if let Some(open) = self.call.as_mut().and_then(|call| call.open.as_mut()) {
+        if let Some(open) = self.call.as_mut().and_then(CallGuard::open_call_mut) {
             open.take_over(&facts, reading);
         }
         is_whole
@@ -265,9 +265,10 @@ impl fmt::Debug for ObservedStream {
 }
 
 impl OpenCall {
-    pub(crate) fn take_over(&mut self, facts: &RequestFacts, reading: Reading) {
+    pub(crate) fn take_over(&mut self, facts: &RequestFacts, mut reading: Reading) {
         self.flag(reading.flags);
-        let late = &mut self.late;
+        let source = reading.usage_source();
+        let usage = std::mem::take(&mut reading.usage);
         let texts = [
             (Field::Model, &reading.model),
             (Field::ResponseId, &reading.response_id),
@@ -290,32 +291,38 @@ impl OpenCall {
                     .map_or(&facts.service_tier, |_| &reading.service_tier),
             ),
         ];
-        for (field, text) in texts {
-            if let Some(text) = text {
-                late.put_text(field, text);
+        self.tell(|call| {
+            for (field, text) in texts {
+                if let Some(text) = text {
+                    call.text(field, text);
+                }
             }
-        }
-        late.streaming = Some(reading.streaming);
-        late.stream_complete = reading.stream_complete.or(late.stream_complete);
-        late.http_status = reading.http_status.or(late.http_status);
-        if facts.api != Api::Unknown {
-            late.operation = late.operation.or(Some(reading.operation()));
-        }
-        if facts.billing != Billing::Unknown {
-            late.billing = late.billing.or(Some(facts.billing));
-        }
-        if reading.reported_cost.is_some() {
-            late.put_cost(reading.reported_cost);
-        }
-        // A response without figures does not take away what the host said.
-        if reading.usage_source() != UsageSource::None || late.usage_source.is_none() {
-            late.put_usage(reading.usage);
-        }
-        if let Some(kind) = reading.error_kind {
-            late.error_kind = late.error_kind.or(Some(kind));
-            if !late.has_status() {
-                late.fail(kind);
+            call.put(Field::Streaming, reading.streaming.into());
+            if let Some(complete) = reading.stream_complete {
+                call.put(Field::StreamComplete, complete.into());
             }
-        }
+            if let Some(status) = reading.http_status {
+                call.put(Field::HttpStatus, status.into());
+            }
+            if facts.api != Api::Unknown {
+                call.set_if_new(Field::Operation, reading.operation());
+            }
+            if facts.billing != Billing::Unknown {
+                call.set_if_new(Field::Billing, facts.billing);
+            }
+            if reading.reported_cost.is_some() {
+                call.set(Field::ReportedCost, reading.reported_cost);
+            }
+            if let Some(kind) = reading.error_kind {
+                call.set_if_new(Field::ErrorKind, kind);
+                if !call.has(Field::Status) {
+                    call.fail(kind);
+                }
+            }
+            // A response without figures does not take away what the host said.
+            if source != UsageSource::None || !call.has(Field::UsageSource) {
+                call.usage(usage);
+            }
+        });
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use callmeter_core::{CallId, Field};
 use callmeter_wire::{Reading, RequestFacts};
 
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, open_by};
 use crate::pipeline::Callmeter;
 
 /// What is known of a call that passes by when it is opened.
@@ -47,11 +47,12 @@ impl Callmeter {
         if !self.recorder.is_on() {
             return CallGuard::off();
         }
-        let mut guard = CallGuard::open_by(self.recorder.current(), |station| {
+        let slot = open_by(self.recorder.current(), |station| {
             station.open_passing(call)
         });
-        if let Some(open) = &mut guard.open {
-            open.late.put_text(Field::Sdk, SDK);
+        let mut guard = slot.map_or(CallGuard::off(), CallGuard::of);
+        if let Some(open) = guard.open_call_mut() {
+            open.put_text(Field::Sdk, SDK);
         }
         guard
     }
@@ -59,14 +60,14 @@ impl Callmeter {
 
 impl CallGuard {
     /// Whether nothing is recorded of the call.
-    pub const fn is_off(&self) -> bool {
-        self.open.is_none()
+    pub fn is_off(&self) -> bool {
+        self.open_call().is_none()
     }
 
     /// The model that was asked for, where it became known only after the opening.
     pub fn model_requested(&mut self, model: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_text(Field::ModelRequested, model.as_ref());
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::ModelRequested, model.as_ref());
         }
         self
     }
@@ -74,7 +75,7 @@ impl CallGuard {
     /// Takes over what readers of [`callmeter_wire`] made of the exchange. The status becomes `error` where the
     /// response tells of a failure and nobody said otherwise before.
     pub fn observed(&mut self, facts: &RequestFacts, reading: Reading) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             open.take_over(facts, reading);
         }
         self

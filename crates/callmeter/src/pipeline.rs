@@ -21,13 +21,12 @@ use crate::control::{Control, Parking};
 use crate::crew::{Hand, Post};
 use crate::figures;
 use crate::global;
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, Names};
 use crate::home::Home;
 use crate::logging::log_line;
 use crate::recorder::Recorder;
 use crate::settings::{LogStyle, Settings, SpoolSettings};
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
-use crate::site::Place;
 use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
 use crate::worker::Worker;
@@ -335,6 +334,7 @@ impl Callmeter {
     }
 
     /// Opens a guard around one call.
+    #[inline]
     #[track_caller]
     pub fn call(
         &self,
@@ -345,12 +345,12 @@ impl Callmeter {
         if !self.recorder.is_on() {
             return CallGuard::off();
         }
-        let names = (caller.as_ref(), provider.as_ref(), model.as_ref());
-        CallGuard::open(
-            self.recorder.current(),
-            names,
-            Place::Rust(Location::caller()),
-        )
+        let names = Names {
+            caller: caller.as_ref(),
+            provider: provider.as_ref(),
+            model: model.as_ref(),
+        };
+        CallGuard::open(self.recorder.current(), &names, Location::caller())
     }
 
     /// Switches recording on or off from the next call on (promise CM-9). Guards that are open finish

@@ -24,7 +24,7 @@ impl<T> Clone for Probe<'_, T> {
 }
 
 fn take_usage<T: ReportsUsage>(call: &mut CallGuard, value: &T) {
-    if call.open.is_some()
+    if call.open_call().is_some()
         && let Some(usage) = guarded(|| value.usage())
     {
         call.usage(usage);

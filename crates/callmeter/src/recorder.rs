@@ -150,6 +150,7 @@ impl Recorder {
     }
 
     /// Whether calls are recorded.
+    #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.current.load(Ordering::Relaxed) != 0
     }

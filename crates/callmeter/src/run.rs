@@ -112,7 +112,7 @@ fn settle_observed<T, E>(
     result: &Result<T, E>,
     observe: impl FnOnce(&T) -> Usage,
 ) {
-    if call.open.is_some()
+    if call.open_call().is_some()
         && let Ok(value) = result
         && let Some(usage) = guarded(|| observe(value))
     {

@@ -34,10 +34,9 @@ use crate::backoff::Backoff;
 use crate::builder::Builder;
 use crate::control::Control;
 use crate::figures;
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, Names};
 use crate::recorder::Recorder;
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
-use crate::site::Place;
 pub use crate::spool::{
     DeadFlight, Disk, FlightFigures, Hold, HomeDisk, MemorySpool, Rights, SpoolError, SpoolInlet,
     SpoolOutlet, SpoolOwner, SpooledRow,
@@ -101,12 +100,12 @@ impl DrivenProcess {
         if !self.recorder.is_on() {
             return CallGuard::off();
         }
-        let names = (caller, provider, model);
-        CallGuard::open(
-            self.recorder.current(),
-            names,
-            Place::Rust(Location::caller()),
-        )
+        let names = Names {
+            caller,
+            provider,
+            model,
+        };
+        CallGuard::open(self.recorder.current(), &names, Location::caller())
     }
 
     /// Lets worker and shipper do what there is to do now; says how long both would wait.

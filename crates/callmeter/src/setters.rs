@@ -10,7 +10,7 @@ use callmeter_core::{
     Usage, UsageSource,
 };
 
-use crate::guard::CallGuard;
+use crate::guard::{CallGuard, OpenCall};
 use crate::station;
 
 /// Setters that only put a text into a field; an empty one is ignored.
@@ -18,9 +18,10 @@ macro_rules! text_setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)+) => {
         impl CallGuard { $(
             $(#[$doc])*
+            #[inline]
             pub fn $name(&mut self, text: impl AsRef<str>) -> &mut Self {
-                if let Some(open) = &mut self.open {
-                    open.late.put_text(Field::$field, text.as_ref());
+                if let Some(open) = self.open_call_mut() {
+                    open.put_text(Field::$field, text.as_ref());
                 }
                 self
             }
@@ -59,55 +60,56 @@ text_setters! {
 
 impl CallGuard {
     /// Input and output tokens; each an integer of any type or an `Option` of one. Absent stays absent.
+    #[inline]
     pub fn tokens(
         &mut self,
         input: impl Into<TokenCount>,
         output: impl Into<TokenCount>,
     ) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            let (input, output) = (input.into(), output.into());
-            let late = &mut open.late;
-            late.input_tokens = input.known().or(late.input_tokens);
-            late.output_tokens = output.known().or(late.output_tokens);
-            late.usage_source = Some(UsageSource::Caller);
-            if input == TokenCount::Implausible || output == TokenCount::Implausible {
-                open.flag(Flags::USAGE_IMPLAUSIBLE);
-            }
+        if let Some(open) = self.open_call_mut() {
+            open.put_tokens(input.into(), output.into());
         }
         self
     }
 
     /// All that the call used, with cached, reasoning and other parts. Replaces what was said before.
+    #[inline]
     pub fn usage(&mut self, usage: Usage) -> &mut Self {
-        if let Some(open) = &mut self.open
+        if let Some(open) = self.open_call_mut()
             && !usage.is_empty()
         {
-            open.late.put_usage(usage);
+            open.tell(|call| call.usage(usage));
         }
         self
     }
 
     /// Whether the host answered from its cache.
+    #[inline]
     pub fn cache_hit(&mut self, hit: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.cache_hit = Some(hit);
+        if let Some(open) = self.open_call_mut() {
+            open.put_int(Field::CacheHit, u64::from(hit));
         }
         self
     }
 
     /// Whether retrieved documents were used.
+    #[inline]
     pub fn rag_hit(&mut self, hit: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.rag_hit = Some(hit);
+        if let Some(open) = self.open_call_mut() {
+            open.put_int(Field::RagHit, u64::from(hit));
         }
         self
     }
 
     /// Who takes over; the status becomes `fallback`. The target records a call of its own.
+    #[inline]
     pub fn fallback_to(&mut self, target: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_text(Field::FallbackTo, target.as_ref());
-            open.late.put_status(Status::Fallback.as_str());
+        if let Some(open) = self.open_call_mut() {
+            let target = target.as_ref();
+            open.tell(|call| {
+                call.text(Field::FallbackTo, target);
+                call.put(Field::Status, (&Status::Fallback).into());
+            });
         }
         self
     }
@@ -115,8 +117,9 @@ impl CallGuard {
     /// The call failed, in the caller's words. Under the error policy `class` the row keeps only that
     /// the caller said so; under `scrubbed` it keeps what [`ScrubbedError`] keeps of the text, and the kind
     /// that it tells. The text itself stays readable here, cut at 2,000 characters.
+    #[inline]
     pub fn error(&mut self, text: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             open.say_error(text.as_ref());
         }
         self
@@ -124,119 +127,131 @@ impl CallGuard {
 
     /// The text given to [`error`](Self::error).
     pub fn error_text(&self) -> Option<&str> {
-        self.open.as_ref()?.late.error_text()
+        self.open_call()?.error_text()
     }
 
     /// The kind of the error, where the caller knows it.
+    #[inline]
     pub fn error_kind(&mut self, kind: ErrorKind) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.error_kind = Some(kind);
-            open.late.put_status(Status::Error.as_str());
+        if let Some(open) = self.open_call_mut() {
+            open.put_error_kind(kind);
         }
         self
     }
 
     /// The status, one of callmeter's words or the caller's own; cut at 16 characters.
+    #[inline]
     pub fn status(&mut self, word: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_status(word.as_ref());
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::Status, word.as_ref());
         }
         self
     }
 
     /// The HTTP status.
+    #[inline]
     pub fn http_status(&mut self, status: u16) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.http_status = Some(status);
+        if let Some(open) = self.open_call_mut() {
+            open.put_http_status(status);
         }
         self
     }
 
     /// What the model was asked to do.
+    #[inline]
     pub fn operation(&mut self, operation: Operation) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.operation = Some(operation);
+        if let Some(open) = self.open_call_mut() {
+            open.put(Field::Operation, operation.into());
         }
         self
     }
 
     /// How the call is paid for, instead of the way in the settings.
+    #[inline]
     pub fn billing(&mut self, billing: Billing) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.billing = Some(billing);
+        if let Some(open) = self.open_call_mut() {
+            open.put(Field::Billing, billing.into());
         }
         self
     }
 
     /// Whether the answer is a stream.
+    #[inline]
     pub fn streaming(&mut self, streaming: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.streaming = Some(streaming);
+        if let Some(open) = self.open_call_mut() {
+            open.put_int(Field::Streaming, u64::from(streaming));
         }
         self
     }
 
     /// Whether the stream reached its end.
+    #[inline]
     pub fn stream_complete(&mut self, complete: bool) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.stream_complete = Some(complete);
+        if let Some(open) = self.open_call_mut() {
+            open.put_int(Field::StreamComplete, u64::from(complete));
         }
         self
     }
 
     /// The first token has come: takes the time. Later ones change nothing.
+    #[inline]
     pub fn first_token(&mut self) -> &mut Self {
-        if let Some(open) = &mut self.open
-            && open.late.ttft_us.is_none()
-        {
-            open.late.ttft_us = Some(open.elapsed_us());
+        if let Some(open) = self.open_call_mut() {
+            open.note_first_token();
         }
         self
     }
 
     /// The call that this one is made within.
+    #[inline]
     pub fn parent(&mut self, parent: Option<CallId>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_id(Field::ParentId, parent);
+        if let Some(open) = self.open_call_mut() {
+            open.tell(|call| call.set(Field::ParentId, parent));
         }
         self
     }
 
     /// This is try number `attempt`, from 1, of the request whose first try was `first`.
+    #[inline]
     pub fn retry_of(&mut self, first: Option<CallId>, attempt: u32) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_id(Field::ChainId, first);
-            open.late.put_int(Field::Attempt, u64::from(attempt));
+        if let Some(open) = self.open_call_mut() {
+            open.tell(|call| {
+                call.set(Field::ChainId, first);
+                call.put(Field::Attempt, attempt.into());
+            });
         }
         self
     }
 
     /// The W3C trace and span that the call belongs to, in hex.
+    #[inline]
     pub fn trace(&mut self, trace_id: impl AsRef<str>, span_id: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_text(Field::TraceId, trace_id.as_ref());
-            open.late.put_text(Field::SpanId, span_id.as_ref());
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::TraceId, trace_id.as_ref());
+            open.put_text(Field::SpanId, span_id.as_ref());
         }
         self
     }
 
     /// The session, kept as a keyed hash only.
+    #[inline]
     pub fn session(&mut self, session: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(session.as_ref()));
             if let Some(hash) = hash.flatten() {
-                open.late.put_text(Field::SessionHash, &hash);
+                open.put_text(Field::SessionHash, &hash);
             }
         }
         self
     }
 
     /// The user, kept as a keyed hash only.
+    #[inline]
     pub fn user(&mut self, user: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let hash = open.with_recorder(|recorder| recorder.privacy.key.hash(user.as_ref()));
             if let Some(hash) = hash.flatten() {
-                open.late.put_text(Field::UserHash, &hash);
+                open.put_text(Field::UserHash, &hash);
             }
         }
         self
@@ -244,16 +259,16 @@ impl CallGuard {
 
     /// A hash of the prompt under the meta key `prompt_hash`, as `privacy.prompt_hash` says; the prompt
     /// itself is not kept. An empty prompt is ignored.
+    #[inline]
     pub fn prompt_hash(&mut self, prompt: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
-            let late = &mut open.late;
             station::with(buffer, |station| {
                 let privacy = &station.recorder.privacy;
                 if let Some(hash) = privacy.hash_of_prompt(prompt.as_ref()) {
-                    let _ = late.meta().insert("prompt_hash", hash, &privacy.meta);
+                    let _ = open.meta().insert("prompt_hash", hash, &privacy.meta);
                 }
             });
         }
@@ -262,20 +277,20 @@ impl CallGuard {
 
     /// A key of the host's own. What the rules of meta refuse is not stored; its key says so, and one
     /// warning a key names the setting that would allow it.
+    #[inline]
     pub fn meta(&mut self, key: impl AsRef<str>, value: impl Into<MetaValue>) -> &mut Self {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open_call_mut() {
             let Some(buffer) = open.buffer_id() else {
                 return self;
             };
-            let late = &mut open.late;
             station::with(buffer, |station| {
                 let recorder = &station.recorder;
-                let refused = late
+                let refused = open
                     .meta()
                     .insert(key.as_ref(), value, &recorder.privacy.meta);
                 if let Err(refusal) = refused {
                     recorder.meta_refused(&refusal);
-                    late.flags.insert(Flags::META_REFUSED);
+                    open.flag(Flags::META_REFUSED);
                 }
             });
         }
@@ -283,10 +298,44 @@ impl CallGuard {
     }
 
     /// The cost that the provider stated in its response, in USD as decimal text; other text is ignored.
+    #[inline]
     pub fn reported_cost(&mut self, usd: impl AsRef<str>) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.late.put_cost(usd.as_ref().parse::<PicoUsd>().ok());
+        if let Some(open) = self.open_call_mut() {
+            let cost = usd.as_ref().parse::<PicoUsd>().ok();
+            open.tell(|call| call.set(Field::ReportedCost, cost));
         }
         self
+    }
+}
+
+impl OpenCall {
+    #[inline(never)]
+    fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
+        self.tell(|call| {
+            if let Some(count) = input.known() {
+                call.put(Field::InputTokens, count.into());
+            }
+            if let Some(count) = output.known() {
+                call.put(Field::OutputTokens, count.into());
+            }
+            call.put(Field::UsageSource, UsageSource::Caller.into());
+        });
+        if input == TokenCount::Implausible || output == TokenCount::Implausible {
+            self.flag(Flags::USAGE_IMPLAUSIBLE);
+        }
+    }
+
+    fn put_error_kind(&mut self, kind: ErrorKind) {
+        self.tell(|call| {
+            call.put(Field::Status, (&Status::Error).into());
+            call.put(Field::ErrorKind, kind.into());
+        });
+    }
+
+    fn put_http_status(&mut self, status: u16) {
+        // The last number is none, and no value of the row's.
+        if status < u16::MAX {
+            self.put_int(Field::HttpStatus, u64::from(status));
+        }
     }
 }

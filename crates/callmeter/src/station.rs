@@ -14,7 +14,8 @@ use callmeter_flight::{
     Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
 };
 
-use crate::late::bounded;
+use crate::guard::Names;
+use crate::late::{Rest, bounded};
 use crate::recorder::{Recorder, Scope};
 use crate::site::{self, Place};
 
@@ -26,6 +27,8 @@ thread_local! {
 
 /// A flight buffer and the recorder that it works for.
 pub(crate) struct Station {
+    /// The buffer's.
+    id: u64,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) buffer: Arc<FlightBuffer>,
     /// What rows of callers that nobody listed have in common.
@@ -55,6 +58,7 @@ impl Station {
             (entry.name.as_str().into(), buffer.scope(&scope))
         });
         let station = Arc::new(Self {
+            id: buffer.id(),
             common: buffer.scope(&recorder.scope),
             of_callers: of_callers.collect(),
             recorder: Arc::clone(recorder),
@@ -100,39 +104,44 @@ impl Station {
     }
 
     /// Opens a call.
+    // Always: the kind of place is then known while compiling.
+    #[inline(always)]
+    pub(crate) fn open(&self, names: &Names<'_>, place: Place) -> Result<FlightSlot, Refused> {
+        let moment = self.recorder.time.now();
+        // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
+        let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
+        self.open_as(call_id, moment.ns, names, place)
+    }
+
+    /// Opens a call that began `ago_us` microseconds ago; says its id and when it began too.
     #[inline]
-    pub(crate) fn open(
+    pub(crate) fn open_earlier(
         &self,
-        (caller, provider, model): (&str, &str, &str),
+        names: &Names<'_>,
         place: Place,
         ago_us: u64,
     ) -> Result<(FlightSlot, CallId, u64), Refused> {
         let moment = self.recorder.time.now().earlier(ago_us);
-        // A clock before 1970 cannot be an id's time; the row then starts at the epoch.
         let call_id = crate::identity::new_call_id(moment.at.max(Timestamp::EPOCH));
-        let scope = if self.recorder.registry.is_empty() {
-            self.common
-        } else {
-            self.scope_of(caller)
-        };
-        let slot = site::with_name(&self.buffer, place, |call_site| {
-            let opening = Opening {
-                caller: bounded(caller, Field::Caller.limit()).into(),
-                provider: bounded(provider, Field::Provider.limit()).into(),
-                model_requested: bounded(model, Field::ModelRequested.limit()).into(),
-                call_site,
-                scope,
-                ..Opening::new(call_id, Layer::Guard, moment.ns)
-            };
-            if scope.is_some() {
-                self.buffer.open(&opening)
-            } else {
-                // The table of names is full: what the scope says travels with each call.
-                self.buffer
-                    .open(&opening.with(self.recorder.scope_fields_of(caller)))
-            }
-        })?;
+        let slot = self.open_as(call_id, moment.ns, names, place)?;
         Ok((slot, call_id, moment.ns))
+    }
+
+    #[inline(always)]
+    fn open_as(
+        &self,
+        call_id: CallId,
+        opened_ns: u64,
+        names: &Names<'_>,
+        place: Place,
+    ) -> Result<FlightSlot, Refused> {
+        let opened = site::with_prepared(self.id, names, place, |prepared| {
+            self.buffer.open_prepared(prepared, call_id, opened_ns)
+        });
+        match opened {
+            Some(opened) => opened,
+            None => self.open_anew(names, place, call_id, opened_ns),
+        }
     }
 
     /// Opens a call that passes by.
@@ -140,7 +149,7 @@ impl Station {
     pub(crate) fn open_passing(
         &self,
         call: &crate::passing::PassingCall<'_>,
-    ) -> Result<(FlightSlot, CallId, u64), Refused> {
+    ) -> Result<FlightSlot, Refused> {
         let moment = self.recorder.time.now();
         let before = u64::try_from(call.open_for.as_nanos()).unwrap_or(0);
         let opened_ns = moment.ns.saturating_sub(before);
@@ -149,11 +158,7 @@ impl Station {
             let at = moment.at.saturating_add_micros(micros.saturating_neg());
             crate::identity::new_call_id(at.max(Timestamp::EPOCH))
         });
-        let scope = if self.recorder.registry.is_empty() {
-            self.common
-        } else {
-            self.scope_of(call.caller)
-        };
+        let (scope, _) = self.scope_of(call.caller);
         let opening = Opening {
             caller: bounded(call.caller, Field::Caller.limit()).into(),
             provider: bounded(call.provider, Field::Provider.limit()).into(),
@@ -162,40 +167,117 @@ impl Station {
             rev: call.rev,
             ..Opening::new(call_id, Layer::Proxy, opened_ns)
         };
-        let slot = if scope.is_some() {
+        if scope.is_some() {
             self.buffer.open(&opening)
         } else {
             self.buffer
                 .open(&opening.with(self.recorder.scope_fields_of(call.caller)))
-        }?;
-        Ok((slot, call_id, opened_ns))
+        }
     }
 
-    fn scope_of(&self, caller: &str) -> Option<NameRef> {
+    /// Opens a call of which this thread does not remember where its names are, and remembers it if it may.
+    #[inline(never)]
+    fn open_anew(
+        &self,
+        names: &Names<'_>,
+        place: Place,
+        call_id: CallId,
+        opened_ns: u64,
+    ) -> Result<FlightSlot, Refused> {
+        let Names {
+            caller,
+            provider,
+            model,
+        } = *names;
+        let (scope, is_listed) = self.scope_of(caller);
+        let site = place.text();
+        let opening = Opening {
+            caller: bounded(caller, Field::Caller.limit()).into(),
+            provider: bounded(provider, Field::Provider.limit()).into(),
+            model_requested: bounded(model, Field::ModelRequested.limit()).into(),
+            call_site: site.as_str().into(),
+            scope,
+            ..Opening::new(call_id, Layer::Guard, opened_ns)
+        };
+        // The names first: a place that finds the buffer full is remembered as well, and asks cheaply.
+        let prepared = scope.and_then(|_| self.buffer.prepare(&opening));
+        // Each call of a caller that is not listed is counted.
+        if let Some(prepared) = prepared.filter(|_| is_listed) {
+            site::remember(self.id, names, place, prepared);
+        }
+        match (scope, &prepared) {
+            // The table of names is full: what the scope says travels with each call.
+            (None, _) => {
+                let more = self.recorder.scope_fields_of(caller);
+                self.buffer.open(&opening.with(more))
+            }
+            (_, None) => self.buffer.open(&opening),
+            (_, Some(prepared)) => self.buffer.open_prepared(prepared, call_id, opened_ns),
+        }
+    }
+
+    /// What a caller's rows have in common, and whether it is listed, where there is a list.
+    fn scope_of(&self, caller: &str) -> (Option<NameRef>, bool) {
+        if self.recorder.registry.is_empty() {
+            return (self.common, true);
+        }
         match self.of_callers.get(caller) {
-            Some(scope) => *scope,
+            Some(scope) => (*scope, true),
             None => {
                 self.recorder.meet_unknown(caller);
-                self.common
+                (self.common, false)
             }
         }
     }
 
-    /// Ends a call, whichever thread opened it.
-    #[inline]
-    pub(crate) fn finish(&self, slot: FlightSlot, outcome: &impl Fields) {
+    /// Ends a call, whichever thread opened it: `ok`, unless something else was said. `lasted_us` is how long it
+    /// was, where that is known better than by the clock; says which of both the row has.
+    // Always: whoever does not ask pays nothing for the answer.
+    #[inline(always)]
+    pub(crate) fn finish(
+        &self,
+        slot: FlightSlot,
+        rest: Option<&mut Rest>,
+        lasted_us: Option<u64>,
+    ) -> Option<u64> {
         // In a forked child the call is its parent's, and the parent ends it.
-        let _ = self.buffer.finish(slot, outcome);
+        let Ok(told) = self.buffer.open_slot(&slot) else {
+            return None;
+        };
+        let lasted_us = lasted_us.unwrap_or_else(|| {
+            let elapsed_ns = self.recorder.time.ns().saturating_sub(told.opened_ns());
+            elapsed_ns / 1_000
+        });
+        // Both have places of their own: there is always room.
+        let _ = told.tell(Field::DurationUs, Value::Int(lasted_us));
+        let has_status =
+            told.has(Field::Status) || rest.as_ref().is_some_and(|rest| rest.has(Field::Status));
+        if !has_status {
+            let _ = told.tell(Field::Status, Value::Text(OK));
+        }
+        let _ = match rest {
+            Some(rest) => self.finish_long(slot, rest),
+            None => self.buffer.finish(slot, &()),
+        };
+        Some(lasted_us)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_long(&self, slot: FlightSlot, rest: &mut Rest) -> Result<(), Refused> {
+        rest.pack();
+        self.buffer.finish(slot, rest)
     }
 }
 
 /// Does something with the station of a buffer; `None` when there is none any more.
 #[inline]
 pub(crate) fn with<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
+    // Taken by the one way that is gone.
     let mut action = Some(action);
     let done = LAST.try_with(|last| {
         let last = last.try_borrow().ok()?;
-        let station = last.as_ref().filter(|last| last.buffer.id() == id)?;
+        let station = last.as_ref().filter(|last| last.id == id)?;
         action.take().map(|action| action(station))
     });
     match (done, action) {
@@ -258,5 +340,7 @@ impl Fields for Scope {
     }
 }
 
+/// The status of a call of which nothing else was said.
+const OK: &str = "ok";
 /// What recorded a row.
 const SDK: &str = concat!("callmeter-rust/", env!("CARGO_PKG_VERSION"));

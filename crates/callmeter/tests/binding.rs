@@ -35,7 +35,7 @@ fn a_binding_s_call_is_a_row_with_its_place_its_sdk_and_its_error() {
     let call = open("finished");
     let id = call.id();
     let mut guard = call.into_guard();
-    assert_eq!(guard.id(), id);
+    assert_eq!(guard.id(), Some(id));
     guard.first_token_at(Some(7)).tokens(1, 2);
     assert!(guard.finish_timed().is_some());
 
@@ -59,7 +59,7 @@ fn a_binding_s_call_is_a_row_with_its_place_its_sdk_and_its_error() {
             .unwrap()
     };
     let finished = of("finished");
-    assert_eq!(Some(finished.call_id), id);
+    assert_eq!(finished.call_id, id);
     assert_eq!(finished.call_site.as_deref(), Some("sales/copy.py:42"));
     assert_eq!(finished.sdk.as_deref(), Some("callmeter-test/1"));
     assert_eq!(

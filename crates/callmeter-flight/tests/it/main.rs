@@ -8,4 +8,5 @@ mod process;
 mod recording;
 mod support;
 mod threads;
+mod told;
 mod view;

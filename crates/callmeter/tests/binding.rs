@@ -1,6 +1,7 @@
 //! What a binding for another language relies on: calls opened with places of its own, threads that rest for a fork.
 //!
 //! In a binary of its own: one test makes the recorder of the process.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

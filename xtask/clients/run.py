@@ -93,6 +93,8 @@ def environment(home, url):
         "OLLAMA_HOST": url,
         "NO_PROXY": "127.0.0.1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # On a machine that is busy the store may need longer than a process waits for it.
+        "CALLMETER_EXIT_FLUSH": "120s",
     }
 
 

@@ -154,12 +154,6 @@ def _hook() -> None:
         return
     _has_hooks = True
     atexit.register(end)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_before_fork,
-            after_in_parent=_after_fork_in_parent,
-            after_in_child=_after_fork_in_child,
-        )
 
 
 def _before_fork() -> None:
@@ -272,3 +266,12 @@ def name_store() -> None:
     """Finds the store of the host's, where no setting names one."""
     with _lock:
         _find_store()
+
+
+# From the import on: a fork may fall into the very first start, and the child would wait for its lock for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -55,6 +55,7 @@ def _write(logger: logging.Logger, level: int, text: str) -> None:
 
 def turn_compat_on(origin: str) -> None:
     """Stands in for the replaced module: its settings and its log lines, unless somebody says otherwise."""
+    _native.set_compat()
     _flags.setdefault("compat", ("compat", "ai_call_logger", origin, True))
 
 
@@ -180,6 +181,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     _has_fork_lock = False
     _pump = None
+    _native.mark_forked()
 
 
 def _start_pump() -> None:

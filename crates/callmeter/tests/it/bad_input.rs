@@ -155,7 +155,7 @@ fn a_store_of_a_newer_version_keeps_calls_waiting_and_loses_none() {
     let told = old.stats().last_error.unwrap();
     assert!(told.contains("newer"), "{told}");
     drop(old);
-    format(1);
+    format(2);
     let new = open();
     new.call("after", "openai", "gpt-5-mini").finish();
     assert!(new.flush(PATIENCE).is_complete());

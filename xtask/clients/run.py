@@ -151,7 +151,7 @@ def check_all(named, url, is_repeatable=True):
             print(f"  {what}")
         passed, failed = passed + (not wrong), failed + bool(wrong)
     verdict = "FAILED" if failed else "ok"
-    print(f"test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished")
+    print(f"test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out")
     return not failed
 
 

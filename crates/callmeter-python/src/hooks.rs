@@ -12,8 +12,12 @@ use pyo3::types::PySet;
 
 use crate::text::answered;
 
+/// Callers beyond this number are not asked about: names that are made up call by call are no callers.
+const MOST_CALLERS: usize = 10_000;
+
 static IS_PATCHED: AtomicBool = AtomicBool::new(false);
 static IS_COSTED: AtomicBool = AtomicBool::new(false);
+static IS_COMPAT: AtomicBool = AtomicBool::new(false);
 static HAS_REGISTRY: AtomicBool = AtomicBool::new(false);
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
 
@@ -28,6 +32,17 @@ struct Registry {
 pub(crate) fn set_hooks(is_patched: bool, is_costed: bool) {
     IS_PATCHED.store(is_patched, Ordering::Relaxed);
     IS_COSTED.store(is_costed, Ordering::Relaxed);
+}
+
+/// Says that the replaced module is stood in for.
+#[pyfunction]
+pub(crate) fn set_compat() {
+    IS_COMPAT.store(true, Ordering::Relaxed);
+}
+
+/// Whether the replaced module is stood in for.
+pub(crate) fn is_compat() -> bool {
+    IS_COMPAT.load(Ordering::Relaxed)
 }
 
 /// Sets what is asked about each caller, once a caller; `None` is nothing.
@@ -76,7 +91,7 @@ fn consult(caller: &Bound<'_, PyAny>) {
     });
     let Some((ask, seen)) = registry else { return };
     let seen = seen.bind(py);
-    if answered(py, seen.contains(caller)).unwrap_or(true) {
+    if seen.len() >= MOST_CALLERS || answered(py, seen.contains(caller)).unwrap_or(true) {
         return;
     }
     let _ = answered(py, seen.add(caller));

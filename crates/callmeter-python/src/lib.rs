@@ -35,13 +35,13 @@ mod _native {
     #[pymodule_export]
     use crate::capture::{captured, start_capture};
     #[pymodule_export]
-    use crate::hooks::{set_hooks, set_registry};
+    use crate::hooks::{set_compat, set_hooks, set_registry};
     #[pymodule_export]
     use crate::log::{close_log, next_log_line, open_log};
     #[pymodule_export]
     use crate::recorder::{
-        close, flush, hold_back, is_enabled, is_started, park, resume, set_enabled, settings,
-        start, stats,
+        close, flush, hold_back, is_enabled, is_started, mark_forked, park, resume, set_enabled,
+        settings, start, stats,
     };
     #[pymodule_export]
     use crate::site::Site;

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callmeter::settings::{Settings, Sources};
 use callmeter::{Builder, Callmeter, DropReason};
@@ -19,7 +19,12 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::{hooks, switch};
+
 static CALLMETER: Mutex<Option<Arc<Callmeter>>> = Mutex::new(None);
+
+/// The longest that a flush does not look whether it was interrupted.
+const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
 const SDK: &str = concat!("callmeter-python/", env!("CARGO_PKG_VERSION"));
 
@@ -179,6 +184,14 @@ pub(crate) fn park(py: Python<'_>, limit_s: f64) -> bool {
     rests
 }
 
+/// In a forked child: the next call looks after what the parent had running.
+#[pyfunction]
+pub(crate) fn mark_forked() {
+    if gate::state() == gate::READY {
+        gate::set(gate::RESTING);
+    }
+}
+
 /// After a fork, when something happens: lets the threads work again.
 #[pyfunction]
 pub(crate) fn resume(py: Python<'_>) {
@@ -211,8 +224,20 @@ pub(crate) fn flush(py: Python<'_>, timeout_s: f64) -> PyResult<bool> {
             "timeout is a number of seconds, 0 or more",
         ));
     };
-    let is_complete = |callmeter: Arc<Callmeter>| callmeter.flush(timeout).is_complete();
-    Ok(py.detach(|| current().is_none_or(is_complete)))
+    let began = Instant::now();
+    loop {
+        let left = timeout.saturating_sub(began.elapsed());
+        let slice = left.min(FLUSH_SLICE);
+        let is_complete = |callmeter: Arc<Callmeter>| callmeter.flush(slice).is_complete();
+        if py.detach(|| current().is_none_or(is_complete)) {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Ctrl-C is the host's.
+        py.check_signals()?;
+    }
 }
 
 /// The switch of the host.
@@ -255,11 +280,15 @@ pub(crate) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(figures)
 }
 
-/// The hash that stands for a prompt, as the settings say; without a recorder there is none to be had but the
-/// replaced module's.
-pub(crate) fn prompt_hash(prompt: &str) -> Option<String> {
+/// The hash that stands for a prompt, as the settings say. While nothing is recorded there is none to be had but
+/// the replaced module's, and that only where it is stood in for: a short prompt can be guessed from it.
+pub(crate) fn prompt_hash(py: Python<'_>, prompt: &str) -> Option<String> {
+    if switch::is_on(py) {
+        gate::is_ready_or_made_so(py);
+    }
     match current() {
         Some(callmeter) => callmeter.prompt_hash(prompt),
-        None => legacy_prompt_hash(prompt),
+        None if hooks::is_compat() => legacy_prompt_hash(prompt),
+        None => None,
     }
 }

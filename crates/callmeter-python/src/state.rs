@@ -421,7 +421,7 @@ impl CallState {
         if !is_true(prompt) {
             return;
         }
-        let hash = with_text(prompt, crate::recorder::prompt_hash);
+        let hash = with_text(prompt, |prompt| crate::recorder::prompt_hash(py, prompt));
         if let Some(hash) = hash {
             let meta = Self::meta_of(slf);
             let _ = answered(py, meta.set_item(intern!(py, "prompt_hash"), hash));

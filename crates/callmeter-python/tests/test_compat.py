@@ -216,6 +216,23 @@ def test_the_prompt_hash_is_the_first_12_digits(callmeter_calls: Calls) -> None:
     assert callmeter_calls[0]["meta"]["prompt_hash"] == "2cf24dba5fb0"
 
 
+@pytest.mark.parametrize("is_compat", [True, False])
+def test_a_hash_that_can_be_guessed_is_made_only_where_the_old_module_is_stood_in_for(
+    host: Any, is_compat: bool
+) -> None:
+    done = host.run(
+        f"""
+        import callmeter{".compat" if is_compat else ""}
+
+        state = callmeter.log_ai_call("c", "p", "m")
+        state.set_prompt_hash("hello")
+        with state:
+            print(state.meta["prompt_hash"] == "2cf24dba5fb0", len(state.meta["prompt_hash"]))
+        """
+    )
+    assert done.stdout == ("True 12\n" if is_compat else "False 32\n")
+
+
 def test_patches_of_one_thread_are_seen_by_others(callmeter_calls: Calls) -> None:
     with mock.patch(f"{PATH}._async_write") as write:
         thread = threading.Thread(target=ask)

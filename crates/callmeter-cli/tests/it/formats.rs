@@ -139,13 +139,13 @@ fn a_newer_store_that_this_build_may_write_is_written_and_read() {
 
 #[test]
 fn calls_for_a_newer_store_wait_until_a_newer_build_ships_them() {
-    // For readers of format 1, and not even for those.
-    for (min_reader, report) in [(1, Some(0)), (2, Some(1))] {
+    // For readers of this build's format, and not even for those.
+    for (min_reader, report) in [(1, Some(0)), (9, Some(1))] {
         let place = Place::new();
         record(&place, 3);
         let raw = rusqlite::Connection::open(place.store()).unwrap();
         raw.execute(
-            "UPDATE about SET format = 2, min_writer = 2, min_reader = ?1",
+            "UPDATE about SET format = 9, min_writer = 9, min_reader = ?1",
             [min_reader],
         )
         .unwrap();

@@ -13,6 +13,9 @@ use crate::support::Place;
 const PROMPT: &str = "marker-of-a-prompt-0815";
 const KEY: &str = "sk-marker-of-a-key-0815";
 
+/// On a machine that is busy the store may need longer than a process waits for it.
+const PATIENT: (&str, &str) = ("CALLMETER_EXIT_FLUSH", "120s");
+
 /// An answer as a client sees it.
 struct Answer {
     status: u16,
@@ -72,6 +75,7 @@ impl Run {
             .args(args)
             .args(["--", "sh", "-c", "env; echo ready; read end"])
             .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs([PATIENT])
             .envs(variables.iter().copied());
         let mut process = command
             .stdin(Stdio::piped())
@@ -515,7 +519,7 @@ fn a_guard_around_a_call_that_passes_leaves_the_money_to_the_proxy_s_row() {
     let mut command = place.command(&["run", "--", "sh", "-c", &script]);
     let output = command
         .arg(binary)
-        .env("OPENAI_BASE_URL", &openai)
+        .envs([PATIENT, ("OPENAI_BASE_URL", &openai)])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -55,6 +55,7 @@ def _write(logger: logging.Logger, level: int, text: str) -> None:
 
 def turn_compat_on(origin: str) -> None:
     """Stands in for the replaced module: its settings and its log lines, unless somebody says otherwise."""
+    _native.set_compat()
     _flags.setdefault("compat", ("compat", "ai_call_logger", origin, True))
 
 
@@ -154,12 +155,6 @@ def _hook() -> None:
         return
     _has_hooks = True
     atexit.register(end)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_before_fork,
-            after_in_parent=_after_fork_in_parent,
-            after_in_child=_after_fork_in_child,
-        )
 
 
 def _before_fork() -> None:
@@ -186,6 +181,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     _has_fork_lock = False
     _pump = None
+    _native.mark_forked()
 
 
 def _start_pump() -> None:
@@ -272,3 +268,12 @@ def name_store() -> None:
     """Finds the store of the host's, where no setting names one."""
     with _lock:
         _find_store()
+
+
+# From the import on: a fork may fall into the very first start, and the child would wait for its lock for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -28,7 +28,9 @@ use crate::traffic::{self, Traffic, health};
 /// How long requests may take that the child left behind.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a program on this machine may take to say that it is a callmeter.
-const WHO_ARE_YOU: Duration = Duration::from_millis(300);
+const WHO_ARE_YOU: Duration = Duration::from_secs(2);
+/// How much of its answer is looked at, in bytes.
+const LONGEST_ANSWER: u64 = 4_096;
 const LONGEST_CALLER: usize = 64;
 
 /// A `run` at work.
@@ -301,24 +303,38 @@ fn is_callmeter(address: &Address) -> bool {
     let Some(place) = address.on_loopback() else {
         return false;
     };
-    let answer = || -> std::io::Result<String> {
-        let found = place
-            .to_socket_addrs()?
-            .next()
-            .ok_or(std::io::ErrorKind::NotFound)?;
+    let asked = || -> std::io::Result<TcpStream> {
+        let found = place.to_socket_addrs()?.next();
+        let found = found.ok_or(std::io::ErrorKind::NotFound)?;
         let mut stream = TcpStream::connect_timeout(&found, WHO_ARE_YOU)?;
         stream.set_read_timeout(Some(WHO_ARE_YOU))?;
         stream.set_write_timeout(Some(WHO_ARE_YOU))?;
+        let path = health::PATH;
         write!(
             stream,
-            "GET {} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n",
-            health::PATH
+            "GET {path} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n"
         )?;
-        let mut answer = String::new();
-        stream.take(4_096).read_to_string(&mut answer)?;
-        Ok(answer)
+        Ok(stream)
     };
-    answer().is_ok_and(|answer| answer.contains(health::SIGN))
+    asked().is_ok_and(says_callmeter)
+}
+
+/// Whether an answer is that of a callmeter; one of another status is not waited for to its end.
+fn says_callmeter(answer: impl std::io::Read) -> bool {
+    let mut answer = answer.take(LONGEST_ANSWER);
+    let (mut seen, mut piece) = (Vec::new(), [0; 1_024]);
+    while let Ok(length @ 1..) = answer.read(&mut piece) {
+        seen.extend_from_slice(piece.get(..length).unwrap_or_default());
+        let text = String::from_utf8_lossy(&seen);
+        if text.contains(health::SIGN) {
+            return true;
+        }
+        let status = text.split(' ').nth(1).filter(|status| status.len() == 3);
+        if status.is_some_and(|status| status != "200") {
+            return false;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -344,6 +360,31 @@ mod tests {
             ("CURL_CA_BUNDLE", &file),
         ];
         assert_eq!(of(&variables), Some(file.clone()));
+    }
+
+    #[test]
+    fn only_a_callmeter_s_own_answer_counts_as_one() {
+        let body = health::answer().body;
+        let whole = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert!(says_callmeter(whole.as_bytes()));
+        // Read no further than its status: the rest would be the sign.
+        assert!(!says_callmeter(
+            format!(
+                "HTTP/1.1 404 Not Found\r\n\r\n{}",
+                " ".repeat(2_000) + &body
+            )
+            .as_bytes()
+        ));
+        assert!(!says_callmeter(
+            &b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}"[..]
+        ));
+        assert!(!says_callmeter(&b""[..]));
+        assert!(!says_callmeter(
+            [&[0xff; 9_000][..], body.as_bytes()].concat().as_slice()
+        ));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns the two styles. callmeter's own lines leave through `tracing`, target `callmeter`. In the style of the
 //! replaced module they leave under the target `services.ai_call_logger` and begin with `[AICallLogger]`, and each
 //! call that ends while the store is degraded is one line more that begins with `[AICall|killed]`
-//! ([`killed`]): alerts grep for both. The style is one of the whole process, that of the recorder that was
+//! (`killed`): alerts grep for both. The style is one of the whole process, that of the recorder that was
 //! set up last.
 //!
 //! A host in another language takes the lines over with [`receive`]: they wait in a bounded queue, nobody

@@ -2,6 +2,8 @@
 //!
 //! In a binary of its own: one test makes the recorder of the process.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use callmeter::binding::{self, CallSite};

@@ -15,6 +15,7 @@ mod hooks;
 mod kept;
 mod log;
 mod meta;
+mod once;
 mod ready;
 mod recorder;
 mod site;

@@ -21,6 +21,8 @@ use pyo3::types::PyDict;
 
 use crate::{hooks, switch};
 
+/// Locked only by threads that hold Python's lock, and never across anything that gives it up: a fork, which takes
+/// that lock, finds it free, and so does the child.
 static CALLMETER: Mutex<Option<Arc<Callmeter>>> = Mutex::new(None);
 
 /// The longest that a flush does not look whether it was interrupted.
@@ -78,13 +80,13 @@ pub(crate) mod gate {
     }
 }
 
-fn slot() -> MutexGuard<'static, Option<Arc<Callmeter>>> {
+fn slot(_attached: Python<'_>) -> MutexGuard<'static, Option<Arc<Callmeter>>> {
     CALLMETER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The recorder; nobody holds its lock while it works.
-fn current() -> Option<Arc<Callmeter>> {
-    slot().clone()
+fn current(py: Python<'_>) -> Option<Arc<Callmeter>> {
+    slot(py).clone()
 }
 
 /// A setting from code: its name, its value, where it comes from, and whether it is only suggested, where nothing
@@ -142,19 +144,21 @@ pub(crate) fn start_with(
     tell: impl FnOnce(Builder) -> Builder + Send,
 ) -> PyResult<String> {
     let sources = sources(flags, config);
+    if current(py).is_some() {
+        return Err(PyRuntimeError::new_err(
+            "callmeter is running in this process already",
+        ));
+    }
     let started = py.detach(|| {
-        let mut slot = slot();
-        if slot.is_some() {
-            return Err("callmeter is running in this process already".to_owned());
-        }
         let builder = callmeter::builder().sources(sources).sdk(SDK);
         let callmeter = tell(builder).init();
         let callmeter = callmeter.map_err(|error| error.to_string())?;
         let home = callmeter.home().path().to_string_lossy().into_owned();
-        *slot = Some(Arc::new(callmeter));
-        Ok(home)
+        Ok((callmeter, home))
     });
-    let home = started.map_err(PyRuntimeError::new_err)?;
+    let (callmeter, home) = started.map_err(|error: String| PyRuntimeError::new_err(error))?;
+    // The SDK has one recorder for each process: no other can have come between.
+    *slot(py) = Some(Arc::new(callmeter));
     gate::set(gate::READY);
     Ok(home)
 }
@@ -178,7 +182,7 @@ pub(crate) fn park(py: Python<'_>, limit_s: f64) -> bool {
         return true;
     }
     let limit = Duration::try_from_secs_f64(limit_s).unwrap_or_default();
-    let rests = py.detach(|| current().is_none_or(|callmeter| callmeter.park(limit)));
+    let rests = current(py).is_none_or(|callmeter| py.detach(|| callmeter.park(limit)));
     // Another thread may end a call before the fork: it wakes nobody, nothing is lost by that.
     gate::set(gate::RESTING);
     rests
@@ -186,7 +190,8 @@ pub(crate) fn park(py: Python<'_>, limit_s: f64) -> bool {
 
 /// In a forked child: the next call looks after what the parent had running.
 #[pyfunction]
-pub(crate) fn mark_forked() {
+pub(crate) fn mark_forked(py: Python<'_>) {
+    crate::log::forget_parents(py);
     if gate::state() == gate::READY {
         gate::set(gate::RESTING);
     }
@@ -198,11 +203,9 @@ pub(crate) fn resume(py: Python<'_>) {
     if gate::state() != gate::RESTING {
         return;
     }
-    py.detach(|| {
-        if let Some(callmeter) = current() {
-            callmeter.resume();
-        }
-    });
+    if let Some(callmeter) = current(py) {
+        py.detach(|| callmeter.resume());
+    }
     gate::set(gate::READY);
 }
 
@@ -210,10 +213,8 @@ pub(crate) fn resume(py: Python<'_>) {
 #[pyfunction]
 pub(crate) fn close(py: Python<'_>) {
     gate::set(gate::ABSENT);
-    py.detach(|| {
-        let callmeter = slot().take();
-        drop(callmeter);
-    });
+    let callmeter = slot(py).take();
+    py.detach(|| drop(callmeter));
 }
 
 /// Waits until the store has every call that was finished before, at most `timeout_s` seconds.
@@ -229,7 +230,8 @@ pub(crate) fn flush(py: Python<'_>, timeout_s: f64) -> PyResult<bool> {
         let left = timeout.saturating_sub(began.elapsed());
         let slice = left.min(FLUSH_SLICE);
         let is_complete = |callmeter: Arc<Callmeter>| callmeter.flush(slice).is_complete();
-        if py.detach(|| current().is_none_or(is_complete)) {
+        let callmeter = current(py);
+        if py.detach(|| callmeter.is_none_or(is_complete)) {
             return Ok(true);
         }
         if left.is_zero() {
@@ -255,7 +257,7 @@ pub(crate) fn is_enabled() -> bool {
 /// The recorder's figures; empty without one.
 #[pyfunction]
 pub(crate) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let stats = py.detach(|| current().map(|callmeter| callmeter.stats()));
+    let stats = current(py).map(|callmeter| py.detach(move || callmeter.stats()));
     let figures = PyDict::new(py);
     let Some(stats) = stats else {
         return Ok(figures);
@@ -286,7 +288,7 @@ pub(crate) fn prompt_hash(py: Python<'_>, prompt: &str) -> Option<String> {
     if switch::is_on(py) {
         gate::is_ready_or_made_so(py);
     }
-    match current() {
+    match current(py) {
         Some(callmeter) => callmeter.prompt_hash(prompt),
         None if hooks::is_compat() => legacy_prompt_hash(prompt),
         None => None,

@@ -11,6 +11,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::once::get_or_make;
+
 /// How many places a thread remembers; another one with the same number takes over.
 const REMEMBERED: usize = 64;
 /// How many places a process has.
@@ -47,12 +49,11 @@ impl Site {
 /// The place that the function was called from which called us. `benches/` watches it.
 #[inline]
 pub(crate) fn of_caller(py: Python<'_>) -> Option<&'static CallSite> {
-    let get_frame = GET_FRAME
-        .get_or_init(py, || {
-            let get_frame = py.import("sys").and_then(|sys| sys.getattr("_getframe"));
-            get_frame.ok().map(Bound::unbind)
-        })
-        .as_ref()?;
+    let get_frame = get_or_make(py, &GET_FRAME, || {
+        let get_frame = py.import("sys").and_then(|sys| sys.getattr("_getframe"));
+        get_frame.ok().map(Bound::unbind)
+    })?
+    .as_ref()?;
     let frame = get_frame.bind(py).call0().ok()?;
     let code = frame.getattr(intern!(py, "f_code")).ok()?;
     let instruction = frame.getattr(intern!(py, "f_lasti")).ok()?;
@@ -106,12 +107,11 @@ fn make(file: &str, line: u32) -> Option<&'static CallSite> {
 /// The path of a code object's file from its package's root on.
 fn shortened(code: &Bound<'_, PyAny>) -> Option<String> {
     let py = code.py();
-    let shorten = SHORTEN
-        .get_or_init(py, || {
-            let module = py.import("callmeter._place").ok()?;
-            module.getattr("shortened").ok().map(Bound::unbind)
-        })
-        .as_ref()?;
+    let shorten = get_or_make(py, &SHORTEN, || {
+        let module = py.import("callmeter._place").ok()?;
+        module.getattr("shortened").ok().map(Bound::unbind)
+    })?
+    .as_ref()?;
     let file = code.getattr("co_filename").ok()?;
     let file = shorten.bind(py).call1((file,)).ok()?;
     file.extract::<String>().ok()

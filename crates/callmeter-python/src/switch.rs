@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
+use crate::once::get_or_make;
+
 struct Environ {
     /// The dictionary of the module `os`.
     os: Py<PyDict>,
@@ -31,7 +33,7 @@ pub(crate) fn is_on_by_env(py: Python<'_>) -> bool {
 /// Whether the environment lets calls be recorded. `benches/` watches it.
 #[inline]
 pub(crate) fn is_on(py: Python<'_>) -> bool {
-    let Some(environ) = ENVIRON.get_or_init(py, || meet(py).ok()) else {
+    let Some(Some(environ)) = get_or_make(py, &ENVIRON, || meet(py).ok()) else {
         return true;
     };
     // Whatever goes wrong here, a call is rather recorded than lost.

@@ -7,7 +7,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
@@ -306,8 +307,11 @@ fn look_up<T>(id: u64, action: impl FnOnce(&Station) -> T) -> Option<T> {
 /// Locks, unless this is a forked child: there a thread that the fork did not take along may hold the lock for
 /// ever. No holder does I/O, so that nobody waits long.
 pub(crate) fn lock_unless_stuck<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    static FIRST: OnceLock<u32> = OnceLock::new();
-    let first = *FIRST.get_or_init(std::process::id);
+    // No `OnceLock`: a fork may fall into its first use, and it is a lock itself.
+    static FIRST: AtomicU32 = AtomicU32::new(0);
+    let me = std::process::id();
+    let first = FIRST.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed);
+    let is_first = first.is_ok() || first == Err(me);
     for _ in 0..10_000 {
         match mutex.try_lock() {
             Ok(guard) => return Some(guard),
@@ -316,7 +320,7 @@ pub(crate) fn lock_unless_stuck<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>
         }
     }
     // On a busy machine the holder may not have run in between.
-    (std::process::id() == first).then(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
+    is_first.then(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Fields for Scope {

@@ -3,6 +3,8 @@
 //! In a binary of its own: one test makes the recorder of the process.
 #![allow(clippy::unwrap_used)]
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use callmeter::binding::{self, CallSite};

@@ -12,7 +12,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from callmeter import _native
+from callmeter import _discover, _native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,12 +26,13 @@ Flag = tuple[str, str, str, bool]
 #: How long a fork waits for our threads.
 _PARK_S = 0.2
 #: How long a fork waits for a thread that is starting them.
-_LOCK_S = 1.0
+_LOCK_S = 5.0
 
 _lock = threading.RLock()
 _flags: dict[str, Flag] = {}
 _config: str | None = None
-_is_beginning = False
+#: The thread that starts recording.
+_beginner: int | None = None
 _is_wanted = True
 _has_hooks = False
 _has_fork_lock = False
@@ -79,7 +80,7 @@ def make_ready() -> None:
             if _native.is_started():
                 _native.resume()
                 _start_pump()
-            elif not _is_beginning:
+            elif _beginner is None:
                 begin()
     except Exception:  # noqa: BLE001 - whatever it is, the host's call goes on
         _native.hold_back()
@@ -89,11 +90,11 @@ def make_ready() -> None:
 
 def begin() -> None:
     """Starts recording. Raises what goes wrong: for hosts that ask for it."""
-    global _is_beginning
+    global _beginner
     with _lock:
-        if _is_beginning or _native.is_started():
+        if _beginner is not None or _native.is_started():
             return
-        _is_beginning = True
+        _beginner = threading.get_ident()
         try:
             store = _find_store()
             _start_pump()
@@ -105,13 +106,11 @@ def begin() -> None:
             _at_start.clear()
             _tell_where(store, home)
         finally:
-            _is_beginning = False
+            _beginner = None
 
 
 def _find_store() -> tuple[str, str]:
     """Where rows go and who says so; asks the host's ``database.manager`` when nobody did."""
-    from callmeter import _discover
-
     origins = {key: (value, origin) for key, value, origin in resolved()[0]}
     url, origin = origins.get("store.url", ("", "default"))
     if origin != "default":
@@ -176,11 +175,14 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _has_fork_lock, _pump
+    global _lock, _has_fork_lock, _pump, _beginner
     # The owner of the parent's lock may be a thread that is not here.
     _lock = threading.RLock()
     _has_fork_lock = False
     _pump = None
+    if _beginner != threading.get_ident():
+        # It started recording for longer than the fork waited, and is not here.
+        _beginner = None
     _native.mark_forked()
 
 

@@ -286,7 +286,7 @@ fn run_counting(
     count: fn(&str) -> Option<Totals>,
     totals: &mut Totals,
 ) -> Result<bool> {
-    let mut child = command
+    let mut child = with_usual_signals(command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -301,6 +301,34 @@ fn run_counting(
         }
     }
     Ok(child.wait()?.success())
+}
+
+/// The same command, which does not ignore interrupts. What a script starts in the background does, and hands that down:
+/// the tests of `run`, whose children wait for one, would wait for ever.
+fn with_usual_signals(command: &Command) -> Command {
+    if !cfg!(target_os = "linux") {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        return with_surroundings(same, command);
+    }
+    let mut env = Command::new("env");
+    env.arg("--default-signal=INT,QUIT")
+        .arg(command.get_program())
+        .args(command.get_args());
+    with_surroundings(env, command)
+}
+
+fn with_surroundings(mut command: Command, of: &Command) -> Command {
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(directory) = of.get_current_dir() {
+        command.current_dir(directory);
+    }
+    command
 }
 
 /// The table of areas and, as its last line, the totals.

@@ -2,7 +2,6 @@
 //!
 //! In a binary of its own: one test makes the recorder of the process.
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

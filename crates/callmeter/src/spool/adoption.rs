@@ -39,20 +39,16 @@ pub(super) fn adopt(
     let mut here = unready(&transaction)?;
     let first: i64 =
         transaction.query_row("SELECT next_seq FROM progress", [], |row| row.get(0))?;
-    let mut seq = first;
-    let mut aborted = 0_u64;
-    {
-        let mut insert = writer::insert_row(&transaction)?;
-        let mut encoded = Vec::with_capacity(512);
-        let marked = calls.finished.iter().map(|call| (call, 0));
-        for (call, is_aborted) in marked.chain(calls.aborted.iter().map(|call| (call, 1))) {
-            if here.insert(identity(call)) {
-                writer::put_row(&mut insert, seq, ADOPTED_LANE, call, &mut encoded)?;
-                seq = seq.saturating_add(1);
-                aborted = aborted.saturating_add(is_aborted);
-            }
+    let (mut new_calls, mut aborted) = (Vec::new(), 0_u64);
+    let marked = calls.finished.iter().map(|call| (call, 0));
+    for (call, is_aborted) in marked.chain(calls.aborted.iter().map(|call| (call, 1))) {
+        if here.insert(identity(call)) {
+            new_calls.push(call);
+            aborted = aborted.saturating_add(is_aborted);
         }
     }
+    let mut encoded = Vec::with_capacity(512);
+    let seq = writer::put_rows(&transaction, first, ADOPTED_LANE, &new_calls, &mut encoded)?;
     let new = seq.saturating_sub(first);
     transaction.execute(
         "UPDATE progress SET next_seq = ?1, spooled = spooled + ?2",

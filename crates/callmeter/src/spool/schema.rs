@@ -1,4 +1,4 @@
-//! Spool format 1 as SQL, and how a file of it is made and recognised.
+//! Spool format 2 as SQL, and how a file of it is made and recognised.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::rights::Rights;
 use super::{MAKING_EXTENSION, SpoolError};
 
 /// The format that this build writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// SQLite's application id of a spool: "CMSP".
 pub(crate) const APPLICATION_ID: i32 = 0x434d_5350;

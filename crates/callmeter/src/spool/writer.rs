@@ -13,13 +13,27 @@ use super::rights::Rights;
 use super::schema::{self, FORMAT};
 use super::{ADOPTED_LANE, FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError, adoption};
 
+/// After how many appends, or rows, `progress` is brought up: a shipper waits no longer for them, and an adopter has no
+/// more to compare.
+const APPENDS_UNCOUNTED: u32 = 16;
+const ROWS_UNCOUNTED: i64 = 1_000;
+
+/// How far a spool is, as its owner knows it.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    next_seq: i64,
+    /// Rows before it are counted in `progress`, by the last of so many appends.
+    counted_to: i64,
+    appends: u32,
+    ready_seq: i64,
+}
+
 /// The one writer of a spool file, with its lease.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     db: Connection,
     name: String,
-    next_seq: i64,
-    ready_seq: i64,
+    reached: Reached,
     syncs: bool,
     noted: Option<FlightFigures>,
     encoded: Vec<u8>,
@@ -60,8 +74,12 @@ impl SpoolWriter {
         Ok(Self {
             db,
             name,
-            next_seq: 1,
-            ready_seq: 0,
+            reached: Reached {
+                next_seq: 1,
+                counted_to: 1,
+                appends: 0,
+                ready_seq: 0,
+            },
             syncs: false,
             noted: None,
             encoded: Vec::with_capacity(512),
@@ -73,29 +91,37 @@ impl SpoolWriter {
         &mut self,
         batch: &[CallRecord],
         dropped: &[(DropReason, u64)],
-    ) -> Result<i64, SpoolError> {
-        let ready = self.next_seq.saturating_sub(1);
+    ) -> Result<(), SpoolError> {
+        let before = self.reached.next_seq;
         let transaction = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (first, room) = (self.next_seq, &mut self.encoded);
-        let seq = put_rows(&transaction, first, FRESH_LANE, batch, room)?;
-        transaction
-            .prepare_cached(
-                "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
-            )?
-            .execute(params![
-                seq,
-                ready,
-                i64::try_from(batch.len()).unwrap_or(i64::MAX)
-            ])?;
+        let room = &mut self.encoded;
+        let mut reached = self.reached;
+        reached.next_seq = put_rows(&transaction, before, FRESH_LANE, batch, room)?;
+        reached.appends = reached.appends.saturating_add(1);
+        let uncounted = reached.next_seq.saturating_sub(reached.counted_to);
+        if batch.is_empty() || reached.appends >= APPENDS_UNCOUNTED || uncounted >= ROWS_UNCOUNTED {
+            reached = Reached {
+                next_seq: reached.next_seq,
+                counted_to: reached.next_seq,
+                appends: 0,
+                // What this very append brings may still lie in its flight file as well.
+                ready_seq: before.saturating_sub(1),
+            };
+            transaction
+                .prepare_cached(
+                    "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
+                )?
+                .execute(params![reached.next_seq, reached.ready_seq, uncounted])?;
+        }
         count_dropped(&transaction, dropped)?;
         if let Some(figures) = &self.noted {
             note(&transaction, figures)?;
         }
         transaction.commit()?;
-        self.ready_seq = ready;
-        Ok(seq)
+        self.reached = reached;
+        Ok(())
     }
 }
 
@@ -127,17 +153,17 @@ impl SpoolInlet for SpoolWriter {
                 .pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
             self.syncs = sync;
         }
-        self.next_seq = self.write(batch, dropped)?;
+        self.write(batch, dropped)?;
         self.noted = None;
         Ok(())
     }
 
     fn has_unready(&self) -> bool {
-        self.ready_seq < self.next_seq.saturating_sub(1)
+        self.reached.ready_seq < self.last_seq()
     }
 
     fn last_seq(&self) -> i64 {
-        self.next_seq.saturating_sub(1)
+        self.reached.next_seq.saturating_sub(1)
     }
 
     fn bytes_in_log(&self) -> i64 {
@@ -196,6 +222,17 @@ pub(super) fn put_rows<R: Borrow<CallRecord>>(
         insert.raw_execute()?;
     }
     Ok(seq)
+}
+
+/// Counts in `progress` the rows that a dead owner had not counted there.
+pub(super) fn catch_up(transaction: &Transaction<'_>) -> Result<(), SpoolError> {
+    transaction.execute(
+        "UPDATE progress SET spooled = spooled + (SELECT count(*) FROM rows WHERE seq >= next_seq), \
+         next_seq = (SELECT max(seq) + 1 FROM rows) \
+         WHERE EXISTS (SELECT 1 FROM rows WHERE seq >= next_seq)",
+        [],
+    )?;
+    Ok(())
 }
 
 pub(super) fn attach(

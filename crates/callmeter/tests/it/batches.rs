@@ -62,3 +62,27 @@ fn a_batch_that_fails_midway_leaves_nothing_and_can_be_appended_again() {
     home.ship_all();
     assert_eq!(home.stored(), (0..43).collect::<Vec<_>>());
 }
+
+/// An owner that is busy raises the mark once in a while, and at once when no more comes: nothing waits for it in vain.
+#[test]
+fn rows_of_a_busy_owner_may_leave_after_a_few_commits_and_all_when_it_rests() {
+    let home = place();
+    let mut spool = home.spool();
+    let mut outlet = home.disk().open(spool.name()).unwrap();
+    for n in 0..1_000_u64 {
+        spool.append(&calls(n..n + 1), &[], false).unwrap();
+        let behind = spool.last_seq() - outlet.ready_seq().unwrap();
+        assert!((1..=16).contains(&behind), "{behind}");
+        assert_eq!(home.standing().spooled, n + 1);
+    }
+    for n in 1..5 {
+        let batch = calls(n * 1_000..n * 1_000 + 700);
+        spool.append(&batch, &[], false).unwrap();
+        let behind = spool.last_seq() - outlet.ready_seq().unwrap();
+        assert!((700..=1_716).contains(&behind), "{behind}");
+    }
+    assert!(spool.has_unready());
+    spool.append(&[], &[], false).unwrap();
+    assert!(!spool.has_unready());
+    assert_eq!(outlet.ready_seq().unwrap(), 3_800);
+}

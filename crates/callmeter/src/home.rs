@@ -14,6 +14,7 @@
 //! ```
 //! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,10 +98,12 @@ impl Home {
         self.path.join("ledger.sqlite")
     }
 
-    /// The lock of whoever ships to `store`.
+    /// The lock of whoever ships to `store`: one and the same for a store in the home, wherever that is mounted.
     pub(crate) fn shipper_lock(&self, store: &str) -> PathBuf {
+        let store = store_within(&self.path.to_string_lossy(), store)
+            .map_or_else(|| store.to_owned(), |within| format!("sqlite:./{within}"));
         let name = HashKey::new(b"callmeter shipper lock")
-            .hash(store)
+            .hash(&store)
             .unwrap_or_default();
         self.path
             .join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
@@ -180,6 +183,22 @@ impl Home {
     }
 }
 
+/// The place of a store in the home, if it lies there.
+fn store_within<'a>(home: &str, store: &'a str) -> Option<&'a str> {
+    let path = store.strip_prefix("sqlite:")?;
+    let within = path.strip_prefix(home).filter(|_| !home.is_empty())?;
+    within.strip_prefix('/')
+}
+
+/// A store by the name that it has now, given what it was called where the home lay `then`: a store in the home moves
+/// with it.
+pub(crate) fn store_name_now<'a>(now: &str, then: &str, store: &'a str) -> Cow<'a, str> {
+    match store_within(then, store) {
+        Some(within) if now != then => format!("sqlite:{now}/{within}").into(),
+        _ => store.into(),
+    }
+}
+
 fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     use std::io::Write;
     let mut options = fs::OpenOptions::new();
@@ -190,4 +209,62 @@ fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     rights.open_to_group(&file)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_the_home_moves_with_it_and_others_stay() {
+        for (then, store, now) in [
+            (
+                "/old",
+                "sqlite:/old/store.sqlite",
+                "sqlite:/new/home/store.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/old/a/b.sqlite",
+                "sqlite:/new/home/a/b.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/older/store.sqlite",
+                "sqlite:/older/store.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/var/store.sqlite",
+                "sqlite:/var/store.sqlite",
+            ),
+            ("/old", "postgres://db/old", "postgres://db/old"),
+            ("", "sqlite:/store.sqlite", "sqlite:/store.sqlite"),
+            (
+                "/new/home",
+                "sqlite:/new/home/store.sqlite",
+                "sqlite:/new/home/store.sqlite",
+            ),
+            ("/old", "", ""),
+        ] {
+            assert_eq!(store_name_now("/new/home", then, store), now);
+        }
+    }
+
+    #[test]
+    fn a_home_has_one_office_for_its_store_at_whatever_path_it_is_seen() {
+        let office = |home: &str, store: &str| {
+            let lock = Home::at(home).shipper_lock(store);
+            lock.file_name().unwrap().to_owned()
+        };
+        let here = office("/srv/a", "sqlite:/srv/a/store.sqlite");
+        assert_eq!(office("/mnt/b", "sqlite:/mnt/b/store.sqlite"), here);
+        for other in [
+            "sqlite:/srv/a/other.sqlite",
+            "sqlite:/mnt/store.sqlite",
+            "postgres://db/a",
+        ] {
+            assert_ne!(office("/srv/a", other), here);
+        }
+    }
 }

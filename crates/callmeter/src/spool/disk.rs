@@ -114,7 +114,10 @@ impl Disk for HomeDisk {
             return Ok(Box::new(in_memory.clone()));
         }
         drop(spools);
-        Ok(Box::new(SpoolReader::open(&self.path_of(spool))?))
+        let reader = SpoolReader::open(&self.path_of(spool))?;
+        Ok(Box::new(
+            reader.in_home(&self.home.path().to_string_lossy()),
+        ))
     }
 
     fn hold_spool(&self, spool: &str) -> Result<Option<Hold>, SpoolError> {

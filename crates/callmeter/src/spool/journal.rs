@@ -5,7 +5,7 @@
 //! one; a simulation brings its own, with faults, and drives everything from one thread.
 //!
 //! ```text
-//! owner     append(batch) → commit → the flight buffer's slots are freed → next append raises ready_seq
+//! owner     append(batch) → commit → the flight buffer's slots are freed → a later append raises ready_seq
 //! shipper   ready_rows → sink → acknowledge | reject          only rows up to ready_seq
 //! adopter   adopt(flight) → the flight file is discarded → settle(flight) → release_all
 //! ```

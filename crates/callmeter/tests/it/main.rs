@@ -8,6 +8,7 @@ mod adoption;
 #[cfg(all(unix, feature = "postgres"))]
 mod ai_calls;
 mod bad_input;
+mod batches;
 mod bounds;
 mod budgets;
 mod clocks;

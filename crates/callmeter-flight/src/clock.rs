@@ -52,7 +52,9 @@ const AGREES: u64 = 1_000;
 /// clock.adjust();
 /// assert!(clock.ns() >= before);
 /// ```
+// One cache line, written once a second.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct MonotonicClock {
     line: SharedLine,
     base: Instant,

@@ -1,6 +1,6 @@
 //! A line over a counter that many read while one changes it.
 //!
-//! A sequence lock over one cache line: whoever reads finds either a whole line or none, and never waits; the one
+//! A sequence lock: whoever reads finds either a whole line or none, and never waits; the one
 //! who writes never waits either. The version is odd while it is being written. A writer that was cut off by a
 //! fork leaves the child an odd version: it reads no line, ever, and asks another clock.
 //!
@@ -41,7 +41,6 @@ pub(crate) const fn scaled(ticks: u64, pace: u64) -> u64 {
 
 /// A line that is read while it changes.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(crate) struct SharedLine {
     version: AtomicU64,
     words: [AtomicU64; 4],

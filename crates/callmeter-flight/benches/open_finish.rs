@@ -139,21 +139,26 @@ impl Bench {
             return;
         };
         // As a guard does, from setter to setter.
-        let tell = |field: Field, value: Value<'_>| {
-            if let Ok(slot) = self.buffer.open_slot(black_box(&call)) {
-                let _ = slot.tell(field, value);
-            }
-        };
-        tell(Field::InputTokens, black_box(1_200_u64).into());
-        tell(Field::OutputTokens, black_box(340_u64).into());
-        tell(Field::UsageSource, UsageSource::Caller.into());
-        tell(Field::Model, black_box("gpt-5-mini-2026-01-01").into());
-        tell(Field::HttpStatus, black_box(200_u16).into());
-        tell(Field::CacheHit, black_box(false).into());
-        let duration_us = clocks.ns().saturating_sub(opened_ns) / 1_000;
-        tell(Field::DurationUs, duration_us.into());
-        tell(Field::Status, "ok".into());
-        let _ = self.buffer.finish(call, &());
+        macro_rules! tell {
+            ($($field:ident => $value:expr),+) => { $(
+                if let Ok(slot) = self.buffer.open_slot(black_box(&call)) {
+                    let _ = slot.tell(Field::$field, $value);
+                }
+            )+ };
+        }
+        tell!(
+            InputTokens => black_box(1_200_u64).into(),
+            OutputTokens => black_box(340_u64).into(),
+            UsageSource => UsageSource::Caller.into(),
+            Model => black_box("gpt-5-mini-2026-01-01").into(),
+            HttpStatus => black_box(200_u16).into(),
+            CacheHit => black_box(false).into()
+        );
+        let _ = self.buffer.finish_told(call, |slot| {
+            let duration_us = clocks.ns().saturating_sub(slot.opened_ns()) / 1_000;
+            let _ = slot.tell(Field::DurationUs, duration_us.into());
+            let _ = slot.tell(Field::Status, "ok".into());
+        });
     }
 }
 

@@ -118,6 +118,13 @@ impl Telling<'_> {
 
     #[inline(always)]
     pub(crate) fn put(&mut self, field: Field, value: Value<'_>) {
+        if self.rest.is_some() || !self.slot.tell_in_place(field, value) {
+            self.put_anywhere(field, value);
+        }
+    }
+
+    #[inline(never)]
+    fn put_anywhere(&mut self, field: Field, value: Value<'_>) {
         if let Some(rest) = self.rest {
             rest.remove(field);
         }

@@ -35,6 +35,9 @@ use crate::crew::{Hand, Step};
 use crate::spool::{Disk, Hold};
 
 const POLL: Duration = Duration::from_millis(50);
+/// The same when nothing was sent for a while: a look at the spools costs more than the rows that it finds then.
+const IDLE_POLL: Duration = Duration::from_millis(500);
+const IDLE_AFTER: Duration = Duration::from_secs(2);
 const STAND_BY: Duration = Duration::from_millis(500);
 const FIRST_MAINTENANCE_AFTER: Duration = Duration::from_secs(60);
 
@@ -170,7 +173,7 @@ impl Shipper {
             Ok(None) => {
                 self.watch_budgets(now);
                 self.tidy(now);
-                POLL
+                self.poll(now)
             }
             Err(SendError::Sink(error)) => {
                 self.store_failed(&error, now);
@@ -180,6 +183,18 @@ impl Shipper {
                 self.spool_failed(&name, &error);
                 POLL
             }
+        }
+    }
+
+    /// When to look again where nothing was due.
+    fn poll(&self, now: u64) -> Duration {
+        let is_waiting = [Lane::Fresh, Lane::Backlog]
+            .into_iter()
+            .any(|lane| self.waiting(lane) > 0);
+        if is_waiting || passed(self.last_sent, now) < IDLE_AFTER {
+            POLL
+        } else {
+            IDLE_POLL
         }
     }
 

@@ -51,6 +51,7 @@ mod exchange;
 mod failure;
 mod hop;
 mod interim;
+mod kept;
 mod observe;
 mod outer;
 mod pool;

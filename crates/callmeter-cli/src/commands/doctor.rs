@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::doubles::Doubles;
 use crate::failure;
 use crate::print;
+use crate::traffic::files::{self, Room};
 
 /// The settings whose defaults `compat` chooses.
 const COMPAT_HABITS: [&str; 5] = [
@@ -25,6 +26,9 @@ const COMPAT_HABITS: [&str; 5] = [
     "prices.book",
     "log.style",
 ];
+
+/// Other homes of the machine that are named.
+const HOMES_SHOWN: usize = 5;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,7 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     look_at_switches(&context, &mut findings);
     look_at_home(&context, &mut findings);
     look_at_store(&context, &mut findings);
+    look_at_room(&context, &mut findings);
     let has_trouble = findings
         .0
         .iter()
@@ -300,11 +305,12 @@ fn look_at_flight(context: &Context, findings: &mut Findings) {
         .map(|card| format!("{} ({})", card.path.display(), card.service))
         .collect();
     if !others.is_empty() {
-        findings.add(
-            "homes",
-            Verdict::Fine,
-            format!("also here: {}", others.join(", ")),
-        );
+        let shown = others.iter().take(HOMES_SHOWN).cloned();
+        let mut says = format!("also here: {}", shown.collect::<Vec<_>>().join(", "));
+        if others.len() > HOMES_SHOWN {
+            says.push_str(&format!(" and {} more", others.len() - HOMES_SHOWN));
+        }
+        findings.add("homes", Verdict::Fine, says);
     }
 }
 
@@ -423,6 +429,16 @@ fn look_at_store(context: &Context, findings: &mut Findings) {
         findings.add("expired", Verdict::Note, says);
         findings
             .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
+    }
+}
+
+/// Whether the limit of open files that processes have from here is enough for the proxy.
+fn look_at_room(context: &Context, findings: &mut Findings) {
+    let room = Room::for_connections(context.settings.proxy.max_connections);
+    if room.is_short() {
+        let says = format!("of `callmeter serve` {}", room.in_words());
+        findings.add("files", Verdict::Note, says);
+        findings.hint(files::HINT);
     }
 }
 

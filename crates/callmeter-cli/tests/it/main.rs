@@ -20,6 +20,7 @@ mod outage;
 mod postgres;
 mod prices;
 mod privacy;
+mod reconcile;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]

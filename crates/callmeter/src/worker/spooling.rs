@@ -130,6 +130,12 @@ impl Spooling {
         self.is_failing
     }
 
+    /// Whether rows of the spool wait for a disk that takes nothing: to be synced, or to be freed for shippers.
+    /// Asking again at once would not help, and a process that ends does not wait for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.disk_failed.is_some() && (self.unsynced || self.is_unready())
+    }
+
     /// Why calls go nowhere, if they do.
     pub(super) fn failure(&self) -> Option<DropReason> {
         let (_, reason) = self.disk_failed?;

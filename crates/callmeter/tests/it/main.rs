@@ -17,6 +17,7 @@ mod errors;
 mod faults;
 mod flight;
 mod format;
+mod full_disk;
 mod guards;
 mod homes;
 mod host;

@@ -85,7 +85,9 @@ def memory() -> None:
     """Resident memory while calls are made."""
     began = time.monotonic()
     early, half, last, ended = run(MEMORY)
-    words = f"{early:,.0f} KiB after {CALLS // 20:,} calls, {half:,.0f} after {CALLS // 2:,}, {last:,.0f} after {CALLS:,}"
+    words = (
+        f"{early:,.0f} KiB after {CALLS // 20:,} calls, {half:,.0f} after {CALLS // 2:,}, {last:,.0f} after {CALLS:,}"
+    )
     print(f"{'resident memory':<44} {words} ({ended - began:.0f} s)", flush=True)
 
 

@@ -11,14 +11,13 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy
 
 from conftest import PATIENCE_S, Host
-from postgres_server import Server, server
+from postgres_server import Server
 
 APP = pathlib.Path(__file__).resolve().parent / "app"
 OLD_IMPORT = "from services.ai_call_logger import"
@@ -102,13 +101,6 @@ def switch(app: App, way: str) -> None:
 
 
 WAYS = pytest.mark.parametrize("way", ["change_imports", "keep_two_lines"])
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """One server for the module."""
-    with server() as running:
-        yield running
 
 
 def table(address: str) -> list[dict[str, Any]]:

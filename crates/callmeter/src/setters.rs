@@ -310,7 +310,7 @@ impl CallGuard {
 
 impl OpenCall {
     #[inline(never)]
-    fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
+    pub(crate) fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
         self.tell(|call| {
             if let Some(count) = input.known() {
                 call.put(Field::InputTokens, count.into());

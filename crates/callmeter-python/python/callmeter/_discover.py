@@ -1,7 +1,9 @@
-"""Which database the host uses, where it has the module that the replaced logger asked: ``database.manager``.
+"""What the host has that the replaced logger asked: its database, and its registry of callers.
 
-Takes the address, with its password, from the engine of a session, in memory; nothing of it is written or logged.
-Opens no connection: SQLAlchemy connects when a session is first used.
+``database.manager`` names the database. The address, with its password, is taken from the engine of a session, in memory;
+nothing of it is written or logged. No connection is opened: SQLAlchemy connects when a session is first used.
+
+``services.llm_caller_registry`` is asked about each caller once.
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import logging
 import sys
 from typing import Any, NamedTuple
 
-__all__ = ["HostStore", "store_of_host"]
+from callmeter import _native
+
+__all__ = ["HostStore", "ask_registry", "has_registry", "store_of_host"]
 
 _MODULE = "database.manager"
+_REGISTRY = "services.llm_caller_registry"
+_logger = logging.getLogger("services.ai_call_logger")
 
 
 class HostStore(NamedTuple):
@@ -42,12 +49,55 @@ def store_of_host() -> HostStore | None:
     return HostStore(url, _MODULE)
 
 
+def has_registry() -> bool:
+    """Whether the host, as far as it is imported, has a registry of callers."""
+    try:
+        return _REGISTRY in sys.modules or ("services" in sys.modules and _is_there(_REGISTRY))
+    except Exception:  # noqa: BLE001 - a package of the host's, of whatever make
+        return False
+
+
+def ask_registry(caller: Any) -> None:
+    """Lets the host's registry see a caller; whatever it does, the call is recorded."""
+    try:
+        registry = _module(_REGISTRY)
+        known = getattr(registry, "assert_known_caller", None)
+    except Exception as error:  # noqa: BLE001 - a registry is no condition of recording
+        _native.set_registry(None)
+        _logger.warning("[AICallLogger] the registry of callers cannot be asked: %s", type(error).__name__)
+        return
+    if known is None:
+        _native.set_registry(None)
+        if not _has_list():
+            _logger.warning("[AICallLogger] there is no registry of callers: none is checked")
+        return
+    try:
+        known(caller, strict=False)
+    except Exception as error:  # noqa: BLE001 - an unknown caller is recorded all the same
+        _logger.warning("[AICallLogger] the registry of callers refused %r: %s", caller, type(error).__name__)
+
+
+def _has_list() -> bool:
+    """Whether a list of callers is set instead."""
+    from callmeter import _runtime
+
+    return any(key == "registry.callers" and value for key, value, _ in _runtime.resolved()[0])
+
+
 def _manager() -> Any:
-    if _MODULE in sys.modules:
-        return sys.modules[_MODULE]
-    if importlib.util.find_spec("database") is None or importlib.util.find_spec(_MODULE) is None:
-        return None
-    return importlib.import_module(_MODULE)
+    return _module(_MODULE)
+
+
+def _module(name: str) -> Any:
+    """A module of the host's, imported if need be; ``None`` where there is none."""
+    if name in sys.modules:
+        return sys.modules[name]
+    return importlib.import_module(name) if _is_there(name) else None
+
+
+def _is_there(name: str) -> bool:
+    package = name.partition(".")[0]
+    return importlib.util.find_spec(package) is not None and importlib.util.find_spec(name) is not None
 
 
 def _url_of(get_session: Any) -> str | None:

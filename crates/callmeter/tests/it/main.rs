@@ -14,6 +14,7 @@ mod clocks;
 mod conservation;
 mod contract;
 mod errors;
+mod exits;
 mod faults;
 mod flight;
 mod format;

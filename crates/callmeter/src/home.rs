@@ -4,6 +4,7 @@
 //! store.sqlite       the embedded store, unless another is named
 //! spool/ID.spool     calls on their way, a file a process; spool/ID.lease its owner's lock
 //! ship-HASH.lock     the office of the shipper, one for each store
+//! ship-HASH.failing  there while that store fails, touched with each failure
 //! ship-HASH.degraded there while that store has failed ten times in a row
 //! ledger.sqlite      the counters of spools that are no more
 //! switch             whether calls are recorded, while it is off
@@ -18,6 +19,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use callmeter_core::HashKey;
 
@@ -109,6 +111,14 @@ impl Home {
             .join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
     }
 
+    /// The mark of a store whose last trial failed.
+    pub(crate) fn failing_mark(&self, store: &str) -> FailingMark {
+        FailingMark {
+            path: self.shipper_lock(store).with_extension("failing"),
+            rights: self.rights,
+        }
+    }
+
     /// The mark of a store that has failed ten times in a row, left by whoever ships to it.
     pub(crate) fn degraded_mark(&self, store: &str) -> PathBuf {
         self.shipper_lock(store).with_extension("degraded")
@@ -196,6 +206,38 @@ pub(crate) fn store_name_now<'a>(now: &str, then: &str, store: &'a str) -> Cow<'
     match store_within(then, store) {
         Some(within) if now != then => format!("sqlite:{now}/{within}").into(),
         _ => store.into(),
+    }
+}
+
+/// The mark of a store whose last trial failed: a process that ends does not wait for it.
+///
+/// Left anew with each failure by whoever ships, removed by whoever stores something. One that nobody left
+/// anew for ten minutes is not believed: the store may be back, and every process since was too short to
+/// find out. So an address that never answers costs one long exit in ten minutes.
+#[derive(Debug)]
+pub(crate) struct FailingMark {
+    path: PathBuf,
+    rights: Rights,
+}
+
+impl FailingMark {
+    const BELIEVED_FOR: Duration = Duration::from_secs(600);
+
+    /// Whether the store is to be taken for one that fails.
+    pub(crate) fn is_believed(&self) -> bool {
+        let left = fs::symlink_metadata(&self.path).and_then(|mark| mark.modified());
+        let age = left.ok().and_then(|at| at.elapsed().ok());
+        age.is_some_and(|age| age < Self::BELIEVED_FOR)
+    }
+
+    /// Leaves it, or leaves it anew.
+    pub(crate) fn leave(&self) {
+        // Without it others wait longer at their end, no more.
+        let _ = crate::switch::write_aside(&self.path, b"", self.rights);
+    }
+
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 

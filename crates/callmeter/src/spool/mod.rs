@@ -50,6 +50,7 @@ pub use disk::HomeDisk;
 pub use error::SpoolError;
 pub use journal::{
     DeadFlight, Disk, FlightFigures, Hold, SpoolInlet, SpoolOutlet, SpoolOwner, SpooledRow,
+    StoreHealth,
 };
 pub use memory::MemorySpool;
 pub(crate) use reader::{Shared, SpoolReader};

@@ -15,6 +15,7 @@ mod clocks;
 mod conservation;
 mod contract;
 mod errors;
+mod exits;
 mod faults;
 mod flight;
 mod format;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
+use callmeter_testkit::markers::SECRET;
 use serde_json::Value;
 
 use crate::support::Place;
@@ -398,6 +399,50 @@ fn a_cloned_repository_s_file_stops_it_before_the_command_starts() {
     );
     let named = place.run(&["--config", "callmeter.toml", "config", "check"]);
     assert_eq!(named.status.code(), Some(0), "{named:?}");
+}
+
+#[test]
+fn a_server_that_a_cloned_repository_s_file_names_is_never_spoken_to() {
+    let place = Place::new().with_calls();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let address = server.local_addr().unwrap();
+    let text = format!("[store]\nurl = \"postgres://x@{address}/db?sslmode=disable\"\n");
+    place.write("callmeter.toml", &text);
+    let passfile = place.path().join(".pgpass");
+    std::fs::write(&passfile, format!("*:*:*:*:{SECRET}\n")).unwrap();
+    for args in [
+        &[][..],
+        &["status"],
+        &["report"],
+        &["calls"],
+        &["show", "req-1"],
+        &["doctor"],
+        &["ship", "--once"],
+        &["migrate"],
+        &["prices", "list"],
+        &["reprice"],
+        &["config", "check"],
+        &["run", "--", "touch", "started"],
+    ] {
+        let mut command = place.command(args);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        let output = command.env("PGPASSWORD", SECRET).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?} {output:?}");
+        let said = text_of_both(&output);
+        assert!(
+            said.contains("store.url may not stand in a file that was merely found"),
+            "{args:?} {said}"
+        );
+        assert!(!said.contains(SECRET), "{args:?} {said}");
+        let came = server.accept().map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(came, Err(std::io::ErrorKind::WouldBlock), "{args:?}");
+    }
+    assert!(!place.work().join("started").exists());
+}
+
+fn text_of_both(output: &std::process::Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// A program `codex` that prints its arguments.

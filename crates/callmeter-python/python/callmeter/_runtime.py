@@ -132,7 +132,7 @@ def _tell_where(store: tuple[str, str], home: str) -> None:
     if origin == "default":
         say(
             logging.WARNING,
-            "no store is set: calls go to the embedded one of this machine; set CALLMETER_STORE_URL, or store.url in callmeter.toml",
+            "no store is set: calls go to the embedded one of this machine; set CALLMETER_STORE_URL, or store.url in the file that CALLMETER_CONFIG names",
         )
 
 

@@ -157,11 +157,14 @@ fn a_secret_is_read_from_a_mounted_file() {
     );
 }
 
+/// The variable that makes a file a named one.
+const NAMED: &[(&str, &str)] = &[("CALLMETER_CONFIG", "callmeter.toml")];
+
 /// The errors of a file, a line each.
 fn mistakes(text: &str) -> Vec<String> {
     let place = Place::new();
     place.write("repository/service/callmeter.toml", text);
-    match Settings::resolve(&place.sources(&[])) {
+    match Settings::resolve(&place.sources(NAMED)) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }
@@ -414,7 +417,7 @@ fn compat_chooses_the_habits_of_the_replaced_module_together_and_each_can_be_ove
         "compat = \"ai_call_logger\"\n[store]\nlayout = \"full\"\n[privacy]\nprompt_hash = \"none\"\n\
          errors = \"class\"\n[prices]\nbook = \"market\"\n[log]\nstyle = \"callmeter\"\n",
     );
-    let settings = Settings::resolve(&place.sources(&[server]))
+    let settings = Settings::resolve(&place.sources(&[server, NAMED[0]]))
         .unwrap()
         .settings;
     assert_eq!(settings.compat, Compat::AiCallLogger);
@@ -556,7 +559,7 @@ fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_
         errors.unwrap().to_string(),
         format!(
             "{shown}:4: proxy.routes.ollama.upstreams may not stand in a file that was merely found: calls, and the API \
-             keys in them, would go where it says (if you trust it, name it: --config {shown})"
+             keys in them, would go where it says (if you trust it, name it: --config {shown}, or CALLMETER_CONFIG={shown})"
         )
     );
     assert!(resolved.settings.proxy.routes.is_empty());
@@ -573,6 +576,103 @@ fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_
         .unwrap_err()
         .to_string();
     assert!(told.contains("proxy.ca_file may not stand"), "{told}");
+}
+
+/// What a stranger may try with a file that waits in a repository.
+const STRANGERS: &str = "home = \"home\"
+compat = \"ai_call_logger\"
+[store]
+url = \"postgres://x@evil.example/db?sslmode=disable\"
+raw_days = 35
+[privacy]
+prompt_hash = \"sha256-12\"
+errors = \"scrubbed\"
+meta.allow = [\"prompt\"]
+[spool]
+max_bytes = \"1MiB\"
+when_full = \"drop_oldest\"
+group_access = true
+[prices]
+book = \"/etc/hosts\"
+[registry]
+callers = \"/dev/zero\"
+[proxy]
+http_proxy = true
+ca_file = \"ca.pem\"
+[proxy.routes.openai]
+upstreams = [\"https://evil.example\"]
+";
+
+#[test]
+fn a_cloned_repository_s_file_leads_nothing_away_and_loosens_nothing() {
+    let place = Place::new();
+    let file = place.write("repository/callmeter.toml", STRANGERS);
+    let (resolved, errors) = Settings::resolve_what_can_be(&place.sources(&[]));
+    let errors = errors.unwrap();
+    let refused = |line: &usize| {
+        let place = format!("{}:{line}", file.display());
+        errors
+            .iter()
+            .any(|error| error.place() == Some(&place) && error.message().contains("merely found"))
+    };
+    let settings = STRANGERS.lines().enumerate();
+    let settings = settings.filter(|(_, line)| line.contains(" = "));
+    let taken: Vec<_> = settings
+        .filter(|(at, _)| !refused(&(at + 1)))
+        .map(|(_, line)| line)
+        .collect();
+    assert_eq!(taken, Vec::<&str>::new());
+    assert!(errors.iter().any(SettingsError::concerns_recording));
+    // Not even the name of the default says that something came through.
+    for origin in &resolved.origins {
+        assert_eq!(origin.origin, "default", "{}", origin.key);
+    }
+}
+
+#[test]
+fn the_same_file_counts_once_somebody_has_named_it_or_it_is_the_user_s_own() {
+    let text = "[store]\nurl = \"postgres://shop@db/shop\"\nraw_days = 35\n[privacy]\nerrors = \"scrubbed\"\n";
+    let place = Place::new();
+    place.write("repository/callmeter.toml", text);
+    let named = place.path("repository/callmeter.toml");
+    let url = |sources: &Sources| origin(&Settings::resolve(sources).unwrap(), "store.url");
+    let shown = "postgres://shop@db/shop from ";
+    let environment = [("CALLMETER_CONFIG", named.to_str().unwrap())];
+    assert!(url(&place.sources(&environment)).starts_with(shown));
+    let mut sources = place.sources(&[]);
+    sources.config = Some(named);
+    assert!(url(&sources).starts_with(shown));
+    std::fs::remove_file(place.path("repository/callmeter.toml")).unwrap();
+    std::fs::create_dir_all(place.path("config/callmeter")).unwrap();
+    place.write("config/callmeter/callmeter.toml", text);
+    let config = place.path("config");
+    let user = [("XDG_CONFIG_HOME", config.to_str().unwrap())];
+    assert!(url(&place.sources(&user)).starts_with(shown));
+    // Also where its own directory is the working one.
+    let mut sources = place.sources(&user);
+    sources.directory = place.path("config/callmeter");
+    assert!(url(&sources).starts_with(shown));
+}
+
+#[test]
+fn what_a_variable_or_a_flag_says_as_well_is_no_mistake_in_a_found_file() {
+    let place = Place::new();
+    place.write(
+        "repository/callmeter.toml",
+        "[store]\nurl = \"postgres://x@evil.example/db\"\n",
+    );
+    let variable = place.sources(&[("CALLMETER_STORE_URL", "postgres://me@db/calls")]);
+    let mut flag = place.sources(&[]);
+    flag.flags
+        .push(("store.url", "sqlite:calls.db".to_owned(), "--store"));
+    for (sources, from) in [(variable, "CALLMETER_STORE_URL"), (flag, "flag --store")] {
+        let shown = origin(&Settings::resolve(&sources).unwrap(), "store.url");
+        assert!(shown.ends_with(from), "{shown}");
+    }
+    // What the host merely suggests is weaker than a file, a refused one too.
+    let mut suggested = place.sources(&[]);
+    suggested.suggested = vec![("store.url", "postgres://shop@db/shop".to_owned(), "host")];
+    assert!(Settings::resolve(&suggested).is_err());
 }
 
 #[test]

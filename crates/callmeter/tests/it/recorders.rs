@@ -151,6 +151,32 @@ fn callers_are_read_from_the_file_that_the_settings_name() {
 }
 
 #[test]
+fn a_server_of_a_found_file_gets_no_row_and_one_of_a_named_file_is_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("callmeter.toml");
+    std::fs::write(&config, "[store]\nurl = \"postgres://x@127.0.0.1:1/db\"\n").unwrap();
+    let sources = Sources {
+        directory: directory.path().to_owned(),
+        ..Sources::default()
+    };
+    logs::listen();
+    let waiting = |builder: callmeter::Builder| {
+        let home = directory.path().join("home");
+        let host = builder.home(home).open().unwrap();
+        host.call("agent", "openai", "gpt-4o").finish();
+        let end = host.shutdown(std::time::Duration::from_millis(50));
+        assert!(!end.is_complete(), "nothing took the call");
+    };
+    waiting(callmeter::builder().sources(sources.clone()));
+    let refused = "store.url may not stand in a file that was merely found";
+    assert_eq!(logs::with(refused).len(), 1);
+    // The calls wait: they went to no other store either.
+    assert!(!directory.path().join("home/store.sqlite").exists());
+    waiting(callmeter::builder().sources(sources).config(&config));
+    assert_eq!(logs::with(refused).len(), 1);
+}
+
+#[test]
 fn scope_comes_from_guard_then_settings() {
     let host = Host::with(|settings| {
         settings.scope.project = Some("shop".to_owned());

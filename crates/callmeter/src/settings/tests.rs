@@ -632,7 +632,8 @@ fn a_found_file_s_server_is_marked_and_that_of_a_named_file_is_not() {
     let line = |line: u32| format!("{}:{line}", file.display());
     assert_eq!(lines, [line(4), line(5)]);
     assert!(!told.iter().any(SettingsError::concerns_recording));
-    let named = Settings::resolve(&place.sources(NAMED)).unwrap();
+    let variables = [("CALLMETER_CONFIG", file.to_str().unwrap())];
+    let named = Settings::resolve(&place.sources(&variables)).unwrap();
     assert!(!named.settings.store.url.unwrap().is_found_server());
 }
 

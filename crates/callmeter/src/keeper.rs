@@ -39,7 +39,7 @@ impl Keeper {
         if self.last_card.is_none_or(|at| at.elapsed() >= CARD_EVERY) {
             let plan = &recorder.plan;
             let service = recorder.scope.service.as_deref().unwrap_or_default();
-            if card::leave(&plan.home, service, &plan.store).is_ok() && self.last_card.is_none() {
+            if matches!(card::leave(&plan.home, service, &plan.store), Ok(true)) {
                 card::sweep();
             }
             self.last_card = Some(Instant::now());

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench -p callmeter-proxy                         10 s a case
 //! cargo bench -p callmeter-proxy -- --seconds 2          shorter cases
-//! cargo bench -p callmeter-proxy -- --litellm            installs LiteLLM into target/bench-litellm first (Python, PyPI)
+//! cargo bench -p callmeter-proxy -- --litellm            beside LiteLLM, first installed into target/bench-litellm (Python, PyPI)
 //! cargo bench -p callmeter-proxy -- --only memory        plain, streams or memory
 //! ```
 //! Upstream and each subject are processes of their own; this one makes the load. Recording is on, into an embedded store
@@ -169,6 +169,7 @@ async fn plain(subjects: &[&Server], length: Duration) {
     );
     for connections in [1, 64, 512] {
         let mut base: Option<Figures> = None;
+        let mut all = Vec::new();
         for server in subjects {
             let found = load::run(server, Case::Plain, connections, length).await;
             // The pass-through is measured before the proxy.
@@ -188,7 +189,9 @@ async fn plain(subjects: &[&Server], length: Duration) {
                 ratio(|of| of.p50),
                 ratio(|of| of.p99),
             );
+            all.push((server.name, found));
         }
+        litellm::compare(connections, &all);
     }
 }
 

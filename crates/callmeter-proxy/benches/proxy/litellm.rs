@@ -45,6 +45,11 @@ pub(crate) fn start(upstream: SocketAddr) -> Server {
         .arg(&config)
         // Its list of prices is one that it fetches, unless it is told to take the one that it has.
         .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        // It does not start without a key of its own, and checking one would cost it time.
+        .env(
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
+            "true",
+        )
         .env("LITELLM_LOG", "ERROR")
         .stdout(File::create(&log).unwrap())
         .stderr(File::options().append(true).open(&log).unwrap())

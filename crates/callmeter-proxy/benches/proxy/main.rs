@@ -89,7 +89,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // One that has workers of its own ends them, unless it is killed.
+        if Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .is_err()
+        {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

@@ -95,9 +95,18 @@ class App:
 
 
 def switch(app: App, way: str) -> None:
+    """Switches the application by its imports alone: no variable, no file of settings."""
     getattr(app, way)()
-    # Compat is chosen by importing it, or by the host's PostgreSQL; beside SQLite it is asked for.
-    app.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
+    assert not [name for name in app.host.environment if name.startswith("CALLMETER_") and name != "CALLMETER_HOME"]
+
+
+def make_side_table(host: Host, address: str) -> None:
+    """The one command of the guide, as the table's owner."""
+    variables = {"CALLMETER_STORE_URL": address.replace("+psycopg", ""), "CALLMETER_COMPAT": "ai_call_logger"}
+    host.environment |= variables
+    host.command("migrate")
+    for name in variables:
+        del host.environment[name]
 
 
 WAYS = pytest.mark.parametrize("way", ["change_imports", "keep_two_lines"])
@@ -182,13 +191,9 @@ def test_the_table_on_postgresql_goes_on_and_its_reports_answer_as_before(
     assert old.day(shared) == said
     before = table(shared)
 
-    getattr(new, way)()
-    new.host.environment["CALLMETER_STORE_URL"] = shared.replace("+psycopg", "")
-    new.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
-    new.host.command("migrate")
-    if way == "keep_two_lines":
-        # The application's own ``database.manager`` names the store, and with it chooses compat.
-        del new.host.environment["CALLMETER_STORE_URL"], new.host.environment["CALLMETER_COMPAT"]
+    # The application's own ``database.manager`` names the store, and with it chooses compat.
+    switch(new, way)
+    make_side_table(new.host, shared)
     answered = new.day(shared)
     assert answered["said"] == said["said"]
 

@@ -306,6 +306,30 @@ def test_the_host_s_registry_sees_each_caller_once(host: Any, imports: str) -> N
     assert [row["caller"] for row in host.rows()] == ["sales", "sales", "hermes"]
 
 
+def test_the_registry_is_asked_where_the_import_is_changed_and_the_database_alone_tells_of_the_old_module(
+    host: Any,
+) -> None:
+    host.write("services/__init__.py", "")
+    host.write("services/llm_caller_registry.py", REGISTRY)
+    host.write("database/__init__.py", "")
+    # Nobody listens there: the calls wait.
+    url = "postgresql+psycopg://shop@127.0.0.1:1/shop"
+    host.write(
+        "database/manager.py",
+        f"""
+        import sqlalchemy
+        from sqlalchemy.orm import sessionmaker
+
+        get_session = sessionmaker(sqlalchemy.create_engine({url!r}))
+        """,
+    )
+    done = host.run(ASK_SOME.format(imports="from callmeter import log_ai_call") + SEEN)
+    assert done.stdout == "[('sales', False), ('hermes', False)]\n"
+    assert "services.ai_call_logger [AICallLogger] the registry of callers refused 'sales': LookupError" in done.stderr
+    host.environment["CALLMETER_STORE_URL"] = url.replace("+psycopg", "")
+    assert "3 calls in 1 spool" in host.command("status")
+
+
 def test_a_registry_that_is_not_there_is_one_warning_and_a_list_of_callers_is_none(host: Any) -> None:
     program = ASK_SOME.format(imports="from callmeter.compat import log_ai_call")
     warning = "services.ai_call_logger [AICallLogger] there is no registry of callers"

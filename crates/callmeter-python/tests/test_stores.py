@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -94,6 +96,30 @@ def test_a_database_manager_that_is_of_no_use_harms_nothing(host: Any, manager: 
     done = host.run(SETTLED)
     assert done.stdout.startswith("('sqlite:")
     assert len(host.rows()) == 1
+
+
+@pytest.mark.parametrize("table", ["ai_calls", "orders"])
+def test_a_sqlite_file_with_the_table_of_the_replaced_module_chooses_compat_and_another_does_not(
+    host: Any, table: str
+) -> None:
+    host.write("database/__init__.py", "")
+    with contextlib.closing(sqlite3.connect(host.directory / "shop.db")) as shop:
+        shop.execute(f"CREATE TABLE {table} (id integer)")
+    host.write("database/manager.py", MANAGER.format(url="sqlite:///shop.db", more=""))
+    host.environment["PYTHONPATH"] += f":{host.directory}"
+    done = host.run(SETTLED)
+    assert done.stdout.startswith(f"('sqlite:{host.home}")
+    assert ("'ai_call_logger', 'database.manager'" in done.stdout) == (table == "ai_calls")
+    assert ("[AICallLogger] no store is set" in done.stderr) == (table == "ai_calls")
+    assert len(host.rows()) == 1
+
+
+def test_looking_for_the_database_of_the_host_makes_no_file(host: Any) -> None:
+    host.write("database/__init__.py", "")
+    host.write("database/manager.py", MANAGER.format(url="sqlite:///shop.db", more=""))
+    host.environment["PYTHONPATH"] += f":{host.directory}"
+    host.run(ASK)
+    assert not (host.directory / "shop.db").exists()
 
 
 def test_a_setting_wins_over_the_database_manager(host: Any) -> None:

@@ -7,12 +7,20 @@
 #![allow(clippy::panic)]
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+
+mod processes;
+mod runner;
+
+use processes::{End, children_of, signal};
+pub(crate) use runner::{Runner, free_port};
+use runner::{find_bin, watch};
 
 /// The superuser of a test's server.
 pub const SUPERUSER: &str = "callmeter";
@@ -228,7 +236,7 @@ impl PostgresServer {
         victims.insert(0, pid);
         let ends: Vec<_> = victims.iter().filter_map(|pid| End::of(*pid)).collect();
         for victim in victims {
-            signal(victim, rustix::process::Signal::KILL);
+            signal(victim, Signal::KILL);
         }
         // Its shared memory is free when the last of them is gone.
         ends.into_iter().for_each(End::wait);
@@ -242,15 +250,15 @@ impl PostgresServer {
 
     /// Stops every process of it where it stands (SIGSTOP): connections live, nothing answers.
     pub fn pause(&self) {
-        self.signal_all(rustix::process::Signal::STOP);
+        self.signal_all(Signal::STOP);
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        self.signal_all(rustix::process::Signal::CONT);
+        self.signal_all(Signal::CONT);
     }
 
-    fn signal_all(&self, which: rustix::process::Signal) {
+    fn signal_all(&self, which: Signal) {
         let pid = self.pid();
         for process in std::iter::once(pid).chain(children_of(pid)) {
             signal(process, which);
@@ -400,168 +408,6 @@ impl Database<'_> {
     pub fn psql(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql)
     }
-}
-
-/// As whom the server's programs run: never as root, which they refuse.
-#[derive(Clone, Debug)]
-pub(crate) enum Runner {
-    Same,
-    Other(u32, u32),
-}
-
-impl Runner {
-    fn for_this_user() -> Self {
-        if !rustix::process::geteuid().is_root() {
-            return Self::Same;
-        }
-        // The package's own user, else nobody.
-        let id = |flag: &str| -> Option<u32> {
-            let output = Command::new("id").args([flag, "postgres"]).output().ok()?;
-            String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-        };
-        match (id("-u"), id("-g")) {
-            (Some(user), Some(group)) => Self::Other(user, group),
-            _ => Self::Other(65_534, 65_534),
-        }
-    }
-
-    pub(crate) fn own(&self, directory: &Path) {
-        if let Self::Other(user, group) = self {
-            std::os::unix::fs::chown(directory, Some(*user), Some(*group))
-                .expect("root gives a directory away");
-        }
-    }
-
-    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(args).current_dir("/");
-        if let Self::Other(user, group) = self {
-            // The standard library drops root's further groups by itself.
-            command.uid(*user).gid(*group);
-        }
-        command
-    }
-}
-
-/// A process that stops the server when this one is gone, and deletes what is left of it.
-fn watch(bin: &Path, runner: &Runner, directory: &Path, is_ours: bool) -> Child {
-    let mut script =
-        "cat >/dev/null; for p in $(head -1 \"$2/data/postmaster.pid\" 2>/dev/null); do \
-         kill -CONT $p; done; \"$1/pg_ctl\" -D \"$2/data\" -m immediate -s stop >/dev/null 2>&1"
-            .to_owned();
-    if is_ours {
-        script.push_str("; rm -rf \"$2\"");
-    }
-    let directory = directory.display().to_string();
-    let bin = bin.display().to_string();
-    runner
-        .command(
-            Path::new("sh"),
-            &["-c", &script, "watcher", &bin, &directory],
-        )
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Its own group: an interrupt at the terminal must not take it away with the tests.
-        .process_group(0)
-        .spawn()
-        .expect("a shell starts")
-}
-
-fn find_bin() -> Option<PathBuf> {
-    let has_server = |directory: &PathBuf| directory.join("postgres").exists();
-    let in_path =
-        std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).find(has_server));
-    if let Some(found) = in_path {
-        // On some machines these are links, and what belongs to the server lies beside what they lead to.
-        let real = std::fs::canonicalize(found.join("postgres")).ok()?;
-        return real.parent().map(Path::to_owned);
-    }
-    let from_config = Command::new("pg_config").arg("--bindir").output().ok();
-    let from_config = from_config
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|text| PathBuf::from(text.trim()))
-        .filter(has_server);
-    if from_config.is_some() {
-        return from_config;
-    }
-    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-        .ok()?
-        .flatten()
-        .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .filter(|(_, bin)| has_server(bin))
-        .collect();
-    versions.sort();
-    versions.pop().map(|(_, bin)| bin)
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
-}
-
-fn signal(pid: i32, which: rustix::process::Signal) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, which);
-    }
-}
-
-/// The end of a process that is no child of this one.
-struct End(
-    #[cfg(target_os = "linux")] std::os::fd::OwnedFd,
-    #[cfg(not(target_os = "linux"))] i32,
-);
-
-impl End {
-    fn of(pid: i32) -> Option<Self> {
-        #[cfg(target_os = "linux")]
-        {
-            let pid = rustix::process::Pid::from_raw(pid)?;
-            let flags = rustix::process::PidfdFlags::empty();
-            rustix::process::pidfd_open(pid, flags).ok().map(Self)
-        }
-        #[cfg(not(target_os = "linux"))]
-        Some(Self(pid))
-    }
-
-    fn wait(self) {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::event::{PollFd, PollFlags, poll};
-            let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None);
-        }
-        #[cfg(not(target_os = "linux"))]
-        while rustix::process::Pid::from_raw(self.0)
-            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-        {
-            std::thread::yield_now();
-        }
-    }
-}
-
-fn children_of(pid: i32) -> Vec<i32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    if let Ok(text) = std::fs::read_to_string(path) {
-        return text
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .collect();
-    }
-    // Where the kernel has no such list, or none of /proc.
-    let output = Command::new("pgrep")
-        .args(["-P", &pid.to_string()])
-        .output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    text.unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
 }
 
 #[cfg(test)]

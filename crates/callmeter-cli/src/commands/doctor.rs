@@ -2,20 +2,20 @@
 //!
 //! Changes nothing. Exit code 1 when something needs a hand.
 
+mod home;
+mod store;
+
 use std::process::ExitCode;
 
+use callmeter::Switch;
 use callmeter::settings::{Compat, PromptHash, Resolved};
-use callmeter::{Home, HomeStanding, Switch};
-use callmeter_core::DropReason;
-use callmeter_flight::{FlightBuffer, Options};
-use callmeter_store::{Filter, StoreError};
 
 use crate::args::GlobalArgs;
-use crate::commands::{config, status, switch};
+use crate::commands::{config, switch};
 use crate::context::Context;
-use crate::doubles::Doubles;
 use crate::failure;
 use crate::print;
+use crate::traffic::files::{self, Room};
 
 /// The settings whose defaults `compat` chooses.
 const COMPAT_HABITS: [&str; 5] = [
@@ -89,8 +89,9 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     look_at_compat(&resolved, &mut findings);
     let context = Context::with(resolved.settings, global);
     look_at_switches(&context, &mut findings);
-    look_at_home(&context, &mut findings);
-    look_at_store(&context, &mut findings);
+    home::look_at_home(&context, &mut findings);
+    store::look_at_store(&context, &mut findings);
+    look_at_room(&context, &mut findings);
     let has_trouble = findings
         .0
         .iter()
@@ -160,325 +161,13 @@ fn look_at_switches(context: &Context, findings: &mut Findings) {
     }
 }
 
-fn look_at_home(context: &Context, findings: &mut Findings) {
-    let home = &context.home;
-    let path = home.path().display();
-    match std::fs::metadata(home.path()) {
-        Ok(metadata) if metadata.is_dir() => {
-            let is_open = is_open_to_others(home, &metadata);
-            if is_open {
-                findings.add(
-                    "home",
-                    Verdict::Trouble,
-                    format!("{path} is open to other users"),
-                );
-                let mode = if home.is_shared() { "2770" } else { "700" };
-                findings.hint(format!("chmod {mode} {path}"));
-            } else {
-                findings.add("home", Verdict::Fine, path.to_string());
-            }
-        }
-        Ok(_) => {
-            findings.add("home", Verdict::Trouble, format!("{path} is no directory"));
-            findings.hint("name another in CALLMETER_HOME");
-            return;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            findings.add(
-                "home",
-                Verdict::Note,
-                format!("{path} is made with the first call"),
-            );
-            return;
-        }
-        Err(error) => {
-            findings.add(
-                "home",
-                Verdict::Trouble,
-                format!("{path} cannot be read: {error}"),
-            );
-            findings.hint("check its rights, or name another in CALLMETER_HOME");
-            return;
-        }
-    }
-    look_at_flight(context, findings);
-    let standing = match home.standing() {
-        Ok(standing) => standing,
-        Err(error) => {
-            findings.add(
-                "spools",
-                Verdict::Trouble,
-                format!("cannot be read: {error}"),
-            );
-            return;
-        }
-    };
-    let calls = standing.conservation;
-    if let Some(kind) = home.network_file_system() {
-        let says = format!("{path} lies on {kind}: spools are refused there, calls wait in memory");
-        findings.add("spools", Verdict::Trouble, says);
-        findings.hint("name a home on a local disk in CALLMETER_HOME");
-    }
-    findings.add(
-        "spools",
-        Verdict::Fine,
-        format!(
-            "{} with {} on their way",
-            print::plural(standing.spools, "spool"),
-            print::calls(calls.spooled)
-        ),
-    );
-    look_at_files(&standing, findings);
-    for reason in DropReason::ALL {
-        let count = calls.dropped_for(*reason);
-        if count > 0 {
-            findings.add(
-                "dropped",
-                Verdict::Trouble,
-                format!("{}: {reason}", print::calls(count)),
-            );
-            findings.hint(match reason {
-                DropReason::Ceiling => "raise spool.max_bytes, or see why the store takes no calls",
-                DropReason::DiskFull => "make room on the disk of the home",
-                _ => "see docs/concepts/promises.md for what the reason means",
-            });
-        }
-    }
-    if calls.rejected > 0 {
-        let says = format!(
-            "{} calls that no store took are kept in the spools",
-            print::count(calls.rejected)
-        );
-        findings.add("rejected", Verdict::Trouble, says);
-        findings.hint("the table `rejected` of each spool names the reason");
-    }
-    let verdict = if calls.holds() {
-        Verdict::Fine
-    } else {
-        Verdict::Note
-    };
-    findings.add(
-        "complete",
-        verdict,
-        status::complete_line(&calls).replacen("complete: ", "", 1),
-    );
-}
-
-/// Where the flight buffer of a process of this home would lie, tried with the smallest one there is, and
-/// the other homes of this machine.
-fn look_at_flight(context: &Context, findings: &mut Findings) {
-    let mut options = Options::default();
-    options.slots = 16;
-    options.names_bytes = 4_096;
-    options.group_access = context.settings.spool.group_access;
-    match FlightBuffer::for_home(context.home.path(), &options) {
-        Ok((buffer, passed_over)) => {
-            let place = buffer.place();
-            let verdict = match (place.kind().is_crash_safe(), passed_over.is_empty()) {
-                (false, _) => Verdict::Trouble,
-                (true, false) => Verdict::Note,
-                (true, true) => Verdict::Fine,
-            };
-            let mut says = format!(
-                "{place}: from the moment that its guard returned a call survives {}",
-                place.kind().survives()
-            );
-            for error in &passed_over {
-                says.push_str(&format!("\npassed over: {error}"));
-            }
-            findings.add("flight", verdict, says);
-            findings.hint(
-                "once it is in the spool, a call survives a loss of power after about a second",
-            );
-        }
-        Err(error) => findings.add("flight", Verdict::Trouble, error.to_string()),
-    }
-    let others = callmeter::homes();
-    let others: Vec<String> = others
-        .iter()
-        .filter(|card| card.path != context.home.path())
-        .map(|card| format!("{} ({})", card.path.display(), card.service))
-        .collect();
-    if !others.is_empty() {
-        findings.add(
-            "homes",
-            Verdict::Fine,
-            format!("also here: {}", others.join(", ")),
-        );
-    }
-}
-
-#[cfg(unix)]
-fn is_open_to_others(home: &Home, metadata: &std::fs::Metadata) -> bool {
-    let others = if home.is_shared() { 0o007 } else { 0o077 };
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & others != 0
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_: &Home, _: &std::fs::Metadata) -> bool {
-    false
-}
-
-/// Files that are not what they should be, and processes that died and were not adopted yet.
-fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
-    for (path, why) in &standing.unreadable {
-        let what = if path.extension().is_some_and(|ending| ending == "flight") {
-            "flight"
-        } else {
-            "spool"
-        };
-        let says = if why.contains(&*path.to_string_lossy()) {
-            why.clone()
-        } else {
-            format!("{} cannot be read: {why}", path.display())
-        };
-        findings.add(what, Verdict::Trouble, says);
-        findings.hint("it is left as it is; a newer callmeter may read it");
-    }
-    for path in &standing.set_aside {
-        let says = format!("{} was damaged and is set aside", path.display());
-        findings.add("damaged", Verdict::Trouble, says);
-        findings.hint("what is in it was not stored; remove it when nobody needs it any more");
-    }
-    let dead = standing
-        .processes
-        .iter()
-        .filter(|process| !process.is_alive);
-    let (count, calls) = dead.fold((0_u64, 0_u64), |(count, calls), process| {
-        (count + 1, calls + process.buffered + process.in_flight)
-    });
-    if count > 0 {
-        let says = format!("{count} died with {} not adopted yet", print::calls(calls));
-        findings.add("processes", Verdict::Note, says);
-        findings.hint("the next process of this home, or callmeter ship, adopts them");
-    }
-}
-
-fn look_at_store(context: &Context, findings: &mut Findings) {
-    let url = &context.url;
-    let opened = context.existing_store().and_then(|mut store| {
-        let doubles = Doubles::of(context, &mut store, &Filter::default())?;
-        Ok((store.facts()?, doubles))
-    });
-    let (facts, doubles) = match opened {
-        Ok(read) => read,
-        Err(StoreError::NotFound(_)) => {
-            findings.add(
-                "store",
-                Verdict::Note,
-                format!("{url} is made with the first call"),
-            );
-            return;
-        }
-        Err(error) => {
-            findings.add("store", Verdict::Trouble, format!("{url}: {error}"));
-            if let Some(hint) = error.hint() {
-                findings.hint(hint);
-            }
-            return;
-        }
-    };
-    let says = format!(
-        "{url}, {} calls, {}",
-        print::count(facts.calls),
-        print::size(facts.size_bytes)
-    );
-    findings.add("store", Verdict::Fine, says);
-    let book = format!(
-        "{} {}, revision {}",
-        facts.book.name, facts.book.version, facts.book.number
-    );
-    findings.add("prices", Verdict::Fine, book);
-    #[cfg(feature = "postgres")]
-    if context.settings.store.layout == callmeter_store::StoreLayout::AiCalls {
-        look_at_table(context, findings);
-    } else {
-        look_at_partitions(context, findings);
-    }
-    let wanted = &context.settings.store.accounting_zone;
-    if *wanted != facts.accounting_zone {
-        let says = format!(
-            "the store counts days of {}, the settings say {wanted}",
-            facts.accounting_zone
-        );
-        findings.add("zone", Verdict::Note, says);
-        findings.hint("a store keeps the zone that it was made with");
-    }
-    if let Some(doubles) = doubles.in_words() {
-        findings.add(
-            "doubles",
-            Verdict::Note,
-            format!("possible doubles: {doubles}"),
-        );
-        findings.hint(
-            "these are guards under `callmeter run` of providers that it did not lead; give the guard the name of the \
-             provider that its call went to, or take the guard away",
-        );
-    }
-    if facts.rejected > 0 {
-        let says = format!(
-            "{} records were beyond the horizon or too far ahead",
-            print::count(facts.rejected)
-        );
-        findings.add("expired", Verdict::Note, says);
-        findings
-            .hint("check the clocks of the hosts; the records are in the store's table `rejected`");
-    }
-}
-
-/// Whether the table `ai_calls` can be written: reading it asks for less.
-#[cfg(feature = "postgres")]
-fn look_at_table(context: &Context, findings: &mut Findings) {
-    match crate::commands::adopt::check(context) {
-        None => {}
-        Some(Ok(notes)) => {
-            findings.add(
-                "table",
-                Verdict::Fine,
-                "ai_calls can be written as it is".to_owned(),
-            );
-            for note in notes {
-                findings.add("table", Verdict::Note, note);
-            }
-        }
-        Some(Err(error)) => {
-            findings.add("table", Verdict::Trouble, error.to_string());
-            if let Some(hint) = error.hint() {
-                findings.hint(hint);
-            }
-        }
-    }
-}
-
-#[cfg(feature = "postgres")]
-fn look_at_partitions(context: &Context, findings: &mut Findings) {
-    use crate::commands::migrate::FEW_MONTHS;
-    let clock = std::sync::Arc::new(callmeter_core::SystemClock);
-    let Some(url) = context.url.postgres() else {
-        return;
-    };
-    let schema = callmeter_store::PostgresSchema::new(url, clock);
-    let status = match schema.and_then(|mut schema| schema.status()) {
-        Ok(status) => status,
-        Err(error) => {
-            findings.add("months", Verdict::Trouble, error.to_string());
-            return;
-        }
-    };
-    let is_short = status.months_ahead < FEW_MONTHS || status.rows_in_default > 0;
-    let verdict = if is_short {
-        Verdict::Trouble
-    } else {
-        Verdict::Fine
-    };
-    let says = format!(
-        "partitions for {} months from now on, {} rows in none",
-        status.months_ahead,
-        print::count(status.rows_in_default)
-    );
-    findings.add("months", verdict, says);
-    if is_short {
-        findings.hint("run `callmeter migrate`");
+/// Whether the limit of open files that processes have from here is enough for the proxy.
+fn look_at_room(context: &Context, findings: &mut Findings) {
+    let room = Room::for_connections(context.settings.proxy.max_connections);
+    if room.is_short() {
+        let says = format!("of `callmeter serve` {}", room.in_words());
+        findings.add("files", Verdict::Note, says);
+        findings.hint(files::HINT);
     }
 }
 

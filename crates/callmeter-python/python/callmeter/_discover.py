@@ -1,7 +1,9 @@
 """What the host has that the replaced logger asked: its database, and its registry of callers.
 
 ``database.manager`` names the database. The address, with its password, is taken from the engine of a session, in memory;
-nothing of it is written or logged. No connection is opened: SQLAlchemy connects when a session is first used.
+nothing of it is written or logged. No connection is opened: SQLAlchemy connects when a session is first used. A SQLite
+file alone is looked into: with the table of the replaced logger in it, that logger's calls are what is recorded, and the
+embedded store is where they go.
 
 ``services.llm_caller_registry`` is asked about each caller once.
 """
@@ -12,6 +14,7 @@ import contextlib
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from typing import Any, NamedTuple
 
@@ -20,14 +23,15 @@ from callmeter import _native
 __all__ = ["HostStore", "ask_registry", "has_registry", "store_of_host"]
 
 _MODULE = "database.manager"
+_TABLE = "ai_calls"
 _REGISTRY = "services.llm_caller_registry"
 _logger = logging.getLogger("services.ai_call_logger")
 
 
 class HostStore(NamedTuple):
-    """A store by its address, and who named it."""
+    """A store by its address, and who named it; without an address where the host's database is none of callmeter's."""
 
-    url: str
+    url: str | None
     origin: str
 
     def __repr__(self) -> str:
@@ -36,17 +40,12 @@ class HostStore(NamedTuple):
 
 
 def store_of_host() -> HostStore | None:
-    """The PostgreSQL database of the host's sessions, if it has such."""
+    """The database that the replaced logger would write: PostgreSQL, or a file of SQLite that has its table."""
     try:
-        manager = _manager()
-        if manager is None:
-            return None
-        url = _url_of(manager.get_session)
+        manager = _module(_MODULE)
+        return None if manager is None else _store_of(manager.get_session)
     except Exception:  # noqa: BLE001 - whatever the host's module does, its calls are recorded elsewhere then
         return None
-    if url is None:
-        return None
-    return HostStore(url, _MODULE)
 
 
 def has_registry() -> bool:
@@ -84,10 +83,6 @@ def _has_list() -> bool:
     return any(key == "registry.callers" and value for key, value, _ in _runtime.resolved()[0])
 
 
-def _manager() -> Any:
-    return _module(_MODULE)
-
-
 def _module(name: str) -> Any:
     """A module of the host's, imported if need be; ``None`` where there is none."""
     if name in sys.modules:
@@ -100,7 +95,7 @@ def _is_there(name: str) -> bool:
     return importlib.util.find_spec(package) is not None and importlib.util.find_spec(name) is not None
 
 
-def _url_of(get_session: Any) -> str | None:
+def _store_of(get_session: Any) -> HostStore | None:
     with contextlib.ExitStack() as stack:
         session = get_session()
         if hasattr(session, "__enter__") and not hasattr(session, "get_bind"):
@@ -110,11 +105,18 @@ def _url_of(get_session: Any) -> str | None:
             session = next(session)
         else:
             stack.callback(session.close)
-        url = session.get_bind().engine.url
-        if not str(url.get_backend_name()).startswith("postgres"):
-            return None
-        plain = url.set(drivername="postgresql").difference_update_query(_foreign(url.query))
-        return str(plain.render_as_string(hide_password=False))
+        engine = session.get_bind().engine
+        kind = str(engine.url.get_backend_name())
+        if kind.startswith("postgres"):
+            return HostStore(_plain(engine.url), _MODULE)
+        if kind == "sqlite" and _has_table(engine):
+            return HostStore(None, _MODULE)
+        return None
+
+
+def _plain(url: Any) -> str:
+    plain = url.set(drivername="postgresql").difference_update_query(_foreign(url.query))
+    return str(plain.render_as_string(hide_password=False))
 
 
 #: What of a driver's options callmeter's own connection knows.
@@ -123,3 +125,10 @@ _KNOWN = frozenset({"sslmode", "sslrootcert", "host", "port", "connect_timeout",
 
 def _foreign(query: Any) -> list[str]:
     return [name for name in query if name not in _KNOWN]
+
+
+def _has_table(engine: Any) -> bool:
+    """Whether the table is in a file that is there: asking for one that is not would make it."""
+    if not os.path.isfile(engine.url.database or ""):
+        return False
+    return bool(importlib.import_module("sqlalchemy").inspect(engine).has_table(_TABLE))

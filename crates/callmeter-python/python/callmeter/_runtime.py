@@ -142,6 +142,8 @@ def _find_store() -> tuple[str, str]:
     if found is None:
         return url, origin
     turn_compat_on(found.origin)
+    if found.url is None:
+        return url, origin
     _flags["store.url"] = ("store.url", found.url, found.origin, True)
     origins = {key: (value, origin) for key, value, origin in resolved()[0]}
     return origins.get("store.url", (url, origin))

@@ -140,6 +140,7 @@ def local_model():
     client, other = openai.OpenAI(max_retries=0), anthropic.Anthropic(max_retries=0)
     messages = [{"role": "user", "content": "Name a colour."}]
     request = {"model": "gemma3-270m", "max_tokens": 16, "messages": messages}
+    question = {"model": "gemma3-270m", "input": "Name a colour.", "max_output_tokens": 16}
 
     def chat(usage):
         details = usage and usage.prompt_tokens_details
@@ -149,20 +150,33 @@ def local_model():
             "cache_read": details and details.cached_tokens,
         }
 
+    def response(usage):
+        cached = usage.input_tokens_details.cached_tokens
+        return {"input": usage.input_tokens, "output": usage.output_tokens, "cache_read": cached}
+
     def message(usage):
         read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
         return {"input": usage.input_tokens + read + written, "output": usage.output_tokens, "cache_read": read}
 
     for _ in range(2):
         say("chat", **chat(client.chat.completions.create(**request).usage))
-        chunks = list(client.chat.completions.create(**request, stream=True))
-        empty = sum(not chunk.choices for chunk in chunks)
-        say("chat stream, usage not asked", **chat(chunks[-1].usage), chunks_without_choices=empty)
-        usage = client.responses.create(model="gemma3-270m", input="Name a colour.", max_output_tokens=16).usage
-        say("response", input=usage.input_tokens, output=usage.output_tokens)
+        for name, options in [("not asked", {}), ("asked", {"stream_options": {"include_usage": True}})]:
+            chunks = list(client.chat.completions.create(**request, stream=True, **options))
+            empty = sum(not chunk.choices for chunk in chunks)
+            say(f"chat stream, usage {name}", **chat(chunks[-1].usage), chunks_without_choices=empty)
+        say("response", **response(client.responses.create(**question).usage))
+        # The SDK's own helper wants more of the first event than this server sends.
+        events = list(client.responses.create(**question, stream=True))
+        end = next(event.response for event in events if event.type == "response.completed")
+        say("response stream", **response(end.usage))
         say("message", **message(other.messages.create(**request).usage))
         with other.messages.stream(**request) as stream:
             say("message stream", **message(stream.get_final_message().usage))
+    try:
+        too_long = [{"role": "user", "content": "colour " * 4_000}]
+        client.chat.completions.create(**{**request, "messages": too_long})
+    except openai.BadRequestError as error:
+        say("error", status=error.status_code)
 
 
 CLIENTS = {

@@ -58,19 +58,34 @@ def install():
     print(f"clients: installed in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def build():
+def cargo_build(*args, **environ):
     cargo = os.environ.get("CARGO", "cargo")
-    subprocess.run([cargo, "build", "--locked", "--package", "callmeter-cli"], cwd=ROOT, check=True)
+    subprocess.run([cargo, "build", "--locked", *args], cwd=ROOT, env={**os.environ, **environ}, check=True)
+
+
+def build():
+    # With the features that the tests of the workspace give every crate, so that what they compiled is compiled once: those
+    # of development take part in a build only where it makes an example or a test as well.
+    cargo_build("--workspace", "--bin", "callmeter", "--example", "quickstart")
+
+
+def build_rust():
+    cargo_build("--quiet", "--manifest-path", HERE / "rust/Cargo.toml", CARGO_TARGET_DIR=str(PLACE / "rust"))
+
+
+def of_node(name):
+    """The command of a client for node, beside its modules, so that node finds them."""
+    (NODE / "clients.mjs").write_bytes((HERE / "node/clients.mjs").read_bytes())
+    return ["node", NODE / "clients.mjs", name]
 
 
 def clients():
     """Each client: its name and its command."""
     for name in ["openai", "anthropic", "google-genai", "ollama", "llm"]:
         yield f"{name} (Python)", [PYTHON, HERE / "python_clients.py", name]
-    # Beside its modules, so that node finds them.
-    (NODE / "clients.mjs").write_bytes((HERE / "node/clients.mjs").read_bytes())
     for name in ["openai", "anthropic", "ai"]:
-        yield f"{name} (node)", ["node", NODE / "clients.mjs", name]
+        yield f"{name} (node)", of_node(name)
+    yield "async-openai (Rust)", [PLACE / "rust/debug/rust-client"]
     body = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]})
     usage = 'import json,sys; u = json.load(sys.stdin)["usage"]; print(json.dumps({"call": "chat", "input": u["prompt_tokens"], "output": u["completion_tokens"]}))'
     curl = f"""curl -sS -H 'content-type: application/json' -d '{body}' "$OPENAI_BASE_URL/chat/completions" | {PYTHON} -c '{usage}'"""
@@ -112,6 +127,8 @@ def differences(said, row):
             yield f"{name}: the client says {said[name]}, the row {row.get(field)}"
     if said.get("chunks_without_choices") and said.get("input") is None:
         yield "the client saw the event that it did not ask for"
+    if row.get("status") != ("error" if "status" in said else "ok"):
+        yield f"the row's status is {row.get('status')}"
     if row.get("status") == "ok" and row.get("input_tokens") is None:
         yield "the row has no usage"
 
@@ -161,6 +178,7 @@ def main():
         sys.exit(f"the clients need {', '.join(missing)}: install node 20 or newer, npm and curl")
     install()
     build()
+    build_rust()
     sys.exit(not check_all(clients(), providers.start()))
 
 

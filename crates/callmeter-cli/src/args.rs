@@ -291,10 +291,10 @@ pub(crate) struct ServeArgs {
     /// Where to listen, instead of proxy.listen; only on this machine
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
-    /// How long requests in flight, and then the last calls, may take once told to stop (SIGTERM, SIGINT; a second
-    /// one ends at once)
-    #[arg(long, default_value = "25s", value_name = "TIME", value_parser = crate::commands::ship::duration)]
-    pub(crate) drain: std::time::Duration,
+    /// How long requests in flight, and then the last calls, may take once told to stop, instead of
+    /// proxy.timeouts.drain (SIGTERM, SIGINT; a second one ends at once)
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::ship::duration)]
+    pub(crate) drain: Option<std::time::Duration>,
 }
 
 /// Which calls are meant.

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -157,6 +157,8 @@ pub(crate) struct Passing {
     pause: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     reader: Option<SharedReader>,
+    /// Lives as long as there is more of it to send.
+    upload: Arc<()>,
 }
 
 /// The reader of a request whose body passes: answers may come before its end.
@@ -191,6 +193,7 @@ impl Passing {
             pause,
             timer: None,
             reader: None,
+            upload: Arc::default(),
         })
     }
 
@@ -229,6 +232,16 @@ impl Passing {
                     .poll(cx)
                     .map(|()| Some(Err(BodyError::TimedOut)))
             }
+        }
+    }
+}
+
+impl OutBody {
+    /// Stands for as long as the body is not sent to its end, where it passes as it comes.
+    pub(crate) fn upload(&self) -> Option<Weak<()>> {
+        match self {
+            Self::Passing(passing) => Some(Arc::downgrade(&passing.upload)),
+            Self::Empty | Self::Held(_) => None,
         }
     }
 }

@@ -21,10 +21,10 @@ use crate::pool::{Pool, Pools};
 use crate::record::Recording;
 use crate::routes::{Entry, Routes, Target};
 
-/// What every connection shares.
+/// What the connections of one thread share; all but the pools are shared by all threads.
 pub(crate) struct Engine {
-    pub(crate) config: ProxyConfig,
-    pub(crate) routes: Routes,
+    pub(crate) config: Arc<ProxyConfig>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) pools: Pools,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) recording: Arc<Recording>,
@@ -46,6 +46,21 @@ pub(crate) enum Stage {
 }
 
 impl Engine {
+    /// The same for another thread, with connections to upstreams of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            routes: Arc::clone(&self.routes),
+            pools: Pools::new(&self.config, &self.dialer),
+            dialer: Arc::clone(&self.dialer),
+            recording: Arc::clone(&self.recording),
+            admin: self.admin.clone(),
+            budget: self.budget.clone(),
+            port: self.port,
+            stage: self.stage.clone(),
+        }
+    }
+
     /// Answers a request. There always is an answer.
     pub(crate) async fn handle(
         self: Arc<Self>,

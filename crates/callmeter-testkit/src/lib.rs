@@ -2,7 +2,7 @@
 //!
 //! Owns strategies for records ([`records`]), a store in memory that can be told to fail ([`sink`]), a
 //! clock that stands still ([`clock`]), an allocator that counts ([`allocations`]), a child forked without
-//! exec ([`fork`]), processes with mounts, process ids and users of their own (`container`), a real PostgreSQL
+//! exec ([`fork`]), figures that outlive a killed process (`tally`), processes with mounts, process ids and users of their own (`container`), a real PostgreSQL
 //! ([`postgres`]), a pooler before it ([`pooler`]) and a proxy that breaks its connections ([`chaos`]), a fake provider
 //! of models ([`provider`]), what every store promises ([`store`]), and the fixed look-alikes of secrets and
 //! content that privacy tests search for ([`markers`]). A suite that several crates must pass lives here, so that its test
@@ -25,3 +25,5 @@ pub mod provider;
 pub mod records;
 pub mod sink;
 pub mod store;
+#[cfg(unix)]
+pub mod tally;

@@ -72,4 +72,48 @@ async function ai() {
   }
 }
 
-await { openai, anthropic, ai }[process.argv[2]]();
+// A model on this machine, which answers in the shapes of both: twice each, so that it reads from its cache.
+async function local() {
+  const { default: OpenAI } = await import('openai');
+  const { default: Anthropic } = await import('@anthropic-ai/sdk');
+  const [client, other] = [new OpenAI({ maxRetries: 0 }), new Anthropic({ maxRetries: 0 })];
+  const asked = [{ role: 'user', content: 'Name a fruit.' }];
+  const request = { model: 'gemma3-270m', max_tokens: 16, messages: asked };
+  const question = { model: 'gemma3-270m', input: 'Name a fruit.', max_output_tokens: 16 };
+  const chat = (usage) => ({
+    input: usage?.prompt_tokens ?? null,
+    output: usage?.completion_tokens ?? null,
+    cache_read: usage?.prompt_tokens_details?.cached_tokens,
+  });
+  const response = (usage) => ({
+    input: usage.input_tokens,
+    output: usage.output_tokens,
+    cache_read: usage.input_tokens_details?.cached_tokens,
+  });
+  const message = (usage) => ({
+    input: usage.input_tokens + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0),
+    output: usage.output_tokens,
+    cache_read: usage.cache_read_input_tokens,
+  });
+  for (let round = 0; round < 2; round += 1) {
+    say('chat', chat((await client.chat.completions.create(request)).usage));
+    for (const [name, options] of [['not asked', {}], ['asked', { stream_options: { include_usage: true } }]]) {
+      const chunks = await collect(await client.chat.completions.create({ ...request, ...options, stream: true }));
+      say(`chat stream, usage ${name}`, {
+        ...chat(chunks.find((chunk) => chunk.usage)?.usage),
+        chunks_without_choices: chunks.filter((chunk) => !chunk.choices.length).length,
+      });
+    }
+    say('response', response((await client.responses.create(question)).usage));
+    const events = await collect(await client.responses.create({ ...question, stream: true }));
+    say('response stream', response(events.find((event) => event.type === 'response.completed').response.usage));
+    say('message', message((await other.messages.create(request)).usage));
+    say('message stream', message((await other.messages.stream(request).finalMessage()).usage));
+  }
+  const tooLong = [{ role: 'user', content: 'fruit '.repeat(4_000) }];
+  await client.chat.completions
+    .create({ ...request, messages: tooLong })
+    .catch((error) => say('error', { status: error.status }));
+}
+
+await { openai, anthropic, ai, local }[process.argv[2]]();

@@ -15,6 +15,7 @@ use crate::commands::{config, switch};
 use crate::context::Context;
 use crate::failure;
 use crate::print;
+use crate::traffic::files::{self, Room};
 
 /// The settings whose defaults `compat` chooses.
 const COMPAT_HABITS: [&str; 5] = [
@@ -90,6 +91,7 @@ pub(crate) fn run(global: &GlobalArgs) -> anyhow::Result<ExitCode> {
     look_at_switches(&context, &mut findings);
     home::look_at_home(&context, &mut findings);
     store::look_at_store(&context, &mut findings);
+    look_at_room(&context, &mut findings);
     let has_trouble = findings
         .0
         .iter()
@@ -156,6 +158,16 @@ fn look_at_switches(context: &Context, findings: &mut Findings) {
             findings.add("switch", Verdict::Trouble, says);
             findings.hint("its processes go on as they did before");
         }
+    }
+}
+
+/// Whether the limit of open files that processes have from here is enough for the proxy.
+fn look_at_room(context: &Context, findings: &mut Findings) {
+    let room = Room::for_connections(context.settings.proxy.max_connections);
+    if room.is_short() {
+        let says = format!("of `callmeter serve` {}", room.in_words());
+        findings.add("files", Verdict::Note, says);
+        findings.hint(files::HINT);
     }
 }
 

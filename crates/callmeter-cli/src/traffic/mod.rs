@@ -3,6 +3,7 @@
 //! Owns the runtime that it works on, the recorder that it fills, and its end. What it counts is in [`meter`].
 
 mod config;
+pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod meter;
 

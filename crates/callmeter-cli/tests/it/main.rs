@@ -3,11 +3,17 @@
 
 mod ai_calls;
 mod demo;
+#[cfg(unix)]
+mod ending;
 mod errors;
 mod filters;
 mod formats;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod inspect;
 mod kills;
+#[cfg(target_os = "linux")]
+mod limits;
 mod looks;
 mod money;
 mod outage;
@@ -19,6 +25,8 @@ mod reconcile;
 mod run;
 #[cfg(unix)]
 mod running;
+#[cfg(unix)]
+mod service;
 mod ship;
 mod support;
 #[cfg(unix)]

@@ -2,64 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 
 use callmeter_testkit::provider::{FakeProvider, INPUT_TOKENS, OUTPUT_TOKENS};
 use serde_json::{Value, json};
 
+use crate::service::{KEY, PROMPT, Serve, ask, chat, closed_port, field, rows};
 use crate::support::Place;
-
-/// The content of a prompt: it must be kept nowhere.
-const PROMPT: &str = "marker-of-a-prompt-0815";
-const KEY: &str = "sk-marker-of-a-key-0815";
 
 /// On a machine that is busy the store may need longer than a process waits for it.
 const PATIENT: (&str, &str) = ("CALLMETER_EXIT_FLUSH", "120s");
-
-/// An answer as a client sees it.
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-/// Sends one request to an address such as `http://127.0.0.1:1/u/openai/v1/chat/completions`.
-fn ask(method: &str, url: &str, body: &str) -> Answer {
-    let rest = url.strip_prefix("http://").unwrap();
-    let (authority, path) = rest.split_at(rest.find('/').unwrap());
-    let mut stream = TcpStream::connect(authority).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = Vec::new();
-    // A connection that breaks off is an answer too.
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    Answer {
-        status: head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0),
-        body: body.to_owned(),
-    }
-}
-
-fn chat(url: &str, model: &str, more: &Value) -> Answer {
-    let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": PROMPT }] });
-    body.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    ask(
-        "POST",
-        &format!("{url}/chat/completions"),
-        &body.to_string(),
-    )
-}
 
 /// A `run` whose child waits until the test has called in its place.
 struct Run {
@@ -108,25 +60,9 @@ impl Run {
     }
 }
 
-fn rows(place: &Place) -> Vec<Value> {
-    let output = place.run(&["calls", "--json", "--limit", "100"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut rows: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    // The newest come first.
-    rows.reverse();
-    rows
-}
-
 fn summary(place: &Place) -> Value {
     let text = std::fs::read_to_string(place.work().join("summary.json")).unwrap();
     serde_json::from_str(&text).unwrap()
-}
-
-fn field<'a>(rows: &'a [Value], name: &str) -> Vec<&'a Value> {
-    rows.iter().map(|row| &row[name]).collect()
 }
 
 #[test]
@@ -260,60 +196,6 @@ fn a_caller_is_named_by_flag_path_or_header() {
         field(&rows(&place), "caller"),
         [&json!("night_job"), &json!("other")]
     );
-}
-
-/// A `serve` that is at work.
-struct Serve {
-    process: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    base: String,
-}
-
-impl Serve {
-    fn start(place: &Place, config: &str) -> Self {
-        place.write("serve.toml", config);
-        let mut command =
-            place.command(&["--config", "serve.toml", "serve", "--listen", "127.0.0.1:0"]);
-        let mut process = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let base = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap_or_else(|| panic!("{line}"))
-            .to_owned();
-        Self {
-            process,
-            stderr,
-            base,
-        }
-    }
-
-    /// Tells it to stop; gives its exit code and what it said.
-    fn stop(mut self) -> (Option<i32>, String) {
-        let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).unwrap();
-        (self.process.wait().unwrap().code(), said)
-    }
-}
-
-/// A port of this machine where nobody listens.
-fn closed_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

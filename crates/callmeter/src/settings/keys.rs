@@ -1,7 +1,7 @@
 //! Every setting, defined once: its name, what it is for, what it takes, its default.
 //!
 //! The file's keys, the environment's variables, `callmeter config show` and the reference are made from
-//! this table, so none of them can forget a setting.
+//! this table, so none of them can forget a setting. Those of the proxy stand beside its own.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use callmeter_core::{Billing, ErrorPolicy, MetaPolicy};
 use callmeter_store::{AccountingZone, StoreUrl};
 
 use super::budgets;
+use super::proxy;
 use super::value::{self, Expected, Raw};
 use super::{Compat, LogStyle, PromptHash, Settings, SpoolSync, StoreLayout, WhenFull};
 
@@ -46,7 +47,7 @@ fn some(text: &Option<String>) -> String {
     text.clone().unwrap_or_default()
 }
 
-fn path_of(raw: &Raw, base: &Path) -> Result<std::path::PathBuf, Expected> {
+pub(super) fn path_of(raw: &Raw, base: &Path) -> Result<std::path::PathBuf, Expected> {
     Ok(base.join(value::text(raw)?))
 }
 
@@ -67,7 +68,7 @@ macro_rules! scope_key {
     };
 }
 
-pub(super) static KEYS: [Key; 35] = [
+static KEYS: [Key; 28] = [
     Key {
         name: "home",
         purpose: "the directory of spool and embedded store",
@@ -82,7 +83,7 @@ pub(super) static KEYS: [Key; 35] = [
     },
     Key {
         name: "exit_flush",
-        purpose: "the longest wait for the last rows when the process ends; 50 ms while the store is down",
+        purpose: "the longest wait for the last rows when the process ends; 50 ms once a trial of the store has failed, in this process or in another of the home",
         takes: "a duration with its unit",
         default: "2s",
         is_secret: false,
@@ -475,104 +476,16 @@ pub(super) static KEYS: [Key; 35] = [
             count => format!("{count} callers"),
         },
     },
-    Key {
-        name: "proxy.listen",
-        purpose: "where `callmeter serve` listens; only on this machine",
-        takes: "an address of this machine and a port",
-        default: "127.0.0.1:2255",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.listen = value::text(raw)?.parse().map_err(|_| {
-                Expected("an address and a port, such as 127.0.0.1:2255".to_owned())
-            })?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.listen.to_string(),
-    },
-    Key {
-        name: "proxy.ask_usage",
-        purpose: "whether usage is asked for, and hidden from the client, where a client streams without asking",
-        takes: "true or false",
-        default: "true",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.ask_usage = value::boolean(raw)?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.ask_usage.to_string(),
-    },
-    Key {
-        name: "proxy.http_proxy",
-        purpose: "whether `callmeter run` is a plain forward proxy as well, as with --http-proxy",
-        takes: "true or false",
-        default: "false",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.http_proxy = value::boolean(raw)?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.http_proxy.to_string(),
-    },
-    Key {
-        name: "proxy.ca_file",
-        purpose: "a file of certificates (PEM) that upstreams are trusted by, besides the system's",
-        takes: "the path of a file that is there",
-        default: "none",
-        is_secret: false,
-        apply: |settings, raw, base| {
-            let path = path_of(raw, base)?;
-            if !path.is_file() {
-                return Err(Expected("the path of a file that is there".to_owned()));
-            }
-            settings.proxy.ca_file = Some(path);
-            Ok(())
-        },
-        shown: |settings| {
-            let path = settings.proxy.ca_file.as_ref();
-            path.map_or_else(String::new, |path| path.display().to_string())
-        },
-    },
-    Key {
-        name: "proxy.max_head_bytes",
-        purpose: "the longest head of a request or a response that is passed on",
-        takes: "a size of at least 4 KiB",
-        default: "64KiB",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.max_head_bytes = value::size(raw, 4 << 10)?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.max_head_bytes.to_string(),
-    },
-    Key {
-        name: "proxy.max_body_bytes",
-        purpose: "the longest body of a request that is passed on; a response has no limit",
-        takes: "a size of at least 64 KiB",
-        default: "1GiB",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.max_body_bytes = value::size(raw, 64 << 10)?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.max_body_bytes.to_string(),
-    },
-    Key {
-        name: "proxy.max_connections",
-        purpose: "the most connections of clients at once; further ones wait",
-        takes: "a number from 1 to 100000",
-        default: "4096",
-        is_secret: false,
-        apply: |settings, raw, _| {
-            settings.proxy.max_connections = value::number(raw, 1, 100_000)?;
-            Ok(())
-        },
-        shown: |settings| settings.proxy.max_connections.to_string(),
-    },
 ];
+
+/// Every setting, in the order in which they are shown.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(&proxy::KEYS)
+}
 
 /// The key of a name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// Whether a name is that of a provider's kind; gives the provider.
@@ -590,7 +503,7 @@ pub(super) fn budget_of(name: &str) -> Option<(&str, &str)> {
 
 /// The known name that is most like `name`, if any is alike.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let names = KEYS.iter().map(|key| key.name);
+    let names = all().map(|key| key.name);
     let (distance, nearest) = names.map(|known| (distance(name, known), known)).min()?;
     (distance <= 3).then_some(nearest)
 }

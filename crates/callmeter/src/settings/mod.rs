@@ -28,7 +28,7 @@ use callmeter_store::StoreUrl;
 pub use self::budgets::{BudgetPeriod, BudgetSettings};
 pub use self::error::{SettingsError, SettingsErrors};
 pub(crate) use self::platform::fallback_home;
-pub use self::proxy::{ProxySettings, UpstreamSetting};
+pub use self::proxy::{ProxySettings, ProxyTimeouts, UpstreamSetting};
 pub use self::reference::reference;
 pub use self::resolve::{Origin, Resolved, Sources};
 

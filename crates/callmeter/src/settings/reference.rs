@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use callmeter_core::EnvVar;
 
 use super::budgets;
-use super::keys::KEYS;
+use super::keys;
 
 const HEAD: &str = "# Settings
 
@@ -16,8 +16,8 @@ setting, its value and where it comes from; `callmeter config check` says whethe
 
 **File.** The one that `--config` or `CALLMETER_CONFIG` names; else `callmeter.toml` in the working directory or a parent up to the
 root of its repository; else `callmeter/callmeter.toml` in `$XDG_CONFIG_HOME` or `~/.config`. Relative paths begin where the file
-stands. An unknown key is an error with the key that was probably meant. Upstreams of the proxy and `proxy.ca_file` are an error in a file that was
-merely found: a repository that somebody clones must not receive their API keys. Name the file with `--config`.
+stands. An unknown key is an error with the key that was probably meant. Upstreams of the proxy, `proxy.ca_file` and `proxy.host_names` are an error in a
+file that was merely found: a repository that somebody clones must not receive their API keys. Name the file with `--config`.
 
 **Variables.** `CALLMETER_` and the key in capitals, two underscores for each dot: `CALLMETER_STORE__RAW_DAYS`. With `_FILE` behind
 it the variable names a file that holds the value, as mounted secrets do: `CALLMETER_HASH_KEY_FILE`.
@@ -31,7 +31,7 @@ wait in the spool, and `callmeter doctor` names file, line and key.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("| setting | what it is for | takes | default |\n| --- | --- | --- | --- |\n");
-    for key in &KEYS {
+    for key in keys::all() {
         let _ = writeln!(
             page,
             "| `{}` | {} | {} | {} |",

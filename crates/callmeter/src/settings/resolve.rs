@@ -11,8 +11,8 @@ use callmeter_core::{EnvVar, HashKey};
 use super::budgets;
 use super::error::{SettingsError, SettingsErrors};
 use super::file;
-use super::keys::{self, BUDGETS, KEYS, PROVIDERS};
-use super::proxy::{self, ROUTES};
+use super::keys::{self, BUDGETS, PROVIDERS};
+use super::proxy::{self, PROXY, ROUTES};
 use super::value::{self, Expected, Raw};
 use super::{Compat, Settings, StoreLayout, platform};
 
@@ -297,8 +297,13 @@ fn dotted(rest: &str) -> String {
     rest.to_ascii_lowercase().replace("__", ".")
 }
 
-/// Puts a value into the settings.
+/// Puts a value into the settings. What is wrong with one of the proxy's keeps nobody from recording.
 fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
+    let is_of_proxy = given.name.starts_with(PROXY);
+    put(settings, given).map_err(|error| if is_of_proxy { error.of_proxy() } else { error })
+}
+
+fn put(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
     let wrong = |expected: Expected, found: Option<String>| {
         let found = found.map_or_else(String::new, |found| format!(", not {found}"));
         SettingsError::new(format!("{} takes {}{found}", given.name, expected.0))
@@ -315,17 +320,12 @@ fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
             .map_err(|expected| wrong(expected, Some(found)));
     }
     if let Some(route) = proxy::route_of(&given.name) {
-        let upstreams =
-            proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None).of_proxy())?;
-        if given.is_found {
-            return Err(refused(&given.name, &given.origin));
-        }
+        let upstreams = proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None))?;
+        refuse_where_found(given)?;
         settings.proxy.routes.insert(route.to_owned(), upstreams);
         return Ok(());
     }
-    if given.is_found && given.name == "proxy.ca_file" {
-        return Err(refused(&given.name, &given.origin));
-    }
+    refuse_where_found(given)?;
     let Some(key) = keys::find(&given.name) else {
         return Err(unknown(&given.name, given.origin.clone()));
     };
@@ -333,20 +333,30 @@ fn take(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
         .map_err(|expected| wrong(expected, (!key.is_secret).then(|| given.raw.shown())))
 }
 
-/// A file that somebody else may have written says whom the proxy trusts with API keys.
-fn refused(name: &str, origin: &str) -> SettingsError {
-    let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
-    SettingsError::new(format!(
-        "{name} may not stand in a file that was merely found: calls, and the API keys in them, would go where it says"
+/// A file that somebody else may have written says nothing of whom the proxy trusts.
+fn refuse_where_found(given: &Given) -> Result<(), SettingsError> {
+    let Some(why) = proxy::refused_where_found(&given.name).filter(|_| given.is_found) else {
+        return Ok(());
+    };
+    let (name, origin) = (&given.name, &given.origin);
+    let file = origin
+        .rsplit_once(':')
+        .map_or(origin.as_str(), |(file, _)| file);
+    Err(SettingsError::new(format!(
+        "{name} may not stand in a file that was merely found: {why}"
     ))
-    .in_place(origin.to_owned())
-    .with_hint(format!("if you trust it, name it: --config {file}"))
-    .of_proxy()
+    .in_place(origin.clone())
+    .with_hint(format!("if you trust it, name it: --config {file}")))
 }
 
 fn unknown(name: &str, origin: String) -> SettingsError {
     let (shown, _) = callmeter_core::clean_text(name, 60);
     let error = SettingsError::new(format!("there is no setting '{shown}'")).in_place(origin);
+    let error = if name.starts_with(PROXY) {
+        error.of_proxy()
+    } else {
+        error
+    };
     if name.starts_with(PROVIDERS) {
         return error
             .with_hint("of a provider there is only its kind: [providers.NAME] kind = \"ollama\"");
@@ -356,12 +366,10 @@ fn unknown(name: &str, origin: String) -> SettingsError {
         return error.with_hint(format!("of a budget there are {}", fields.join(", ")));
     }
     if name.starts_with(ROUTES) {
-        return error
-            .with_hint(
-                "of a route there are only its upstreams: [proxy.routes.NAME] upstreams = [{ url = \"http://…\" }]; \
-                 its name is of a-z, 0-9, _ and -",
-            )
-            .of_proxy();
+        return error.with_hint(
+            "of a route there are only its upstreams: [proxy.routes.NAME] upstreams = [{ url = \"http://…\" }]; \
+             its name is of a-z, 0-9, _ and -",
+        );
     }
     match keys::nearest(name) {
         Some(nearest) => error.with_hint(format!("did you mean '{nearest}'?")),
@@ -401,8 +409,7 @@ fn shown(settings: &Settings, origins: &BTreeMap<String, String>) -> Vec<Origin>
             .cloned()
             .unwrap_or_else(|| "default".to_owned())
     };
-    let mut shown: Vec<Origin> = KEYS
-        .iter()
+    let mut shown: Vec<Origin> = keys::all()
         .map(|key| Origin {
             key: key.name.to_owned(),
             value: (key.shown)(settings),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use callmeter_testkit::markers::SECRET;
 use proptest::prelude::*;
@@ -352,10 +353,10 @@ fn the_reference_lists_every_setting_as_it_is() {
 
 proptest! {
     #[test]
-    fn any_value_of_any_setting_is_taken_or_refused(at in 0..keys::KEYS.len(), text: String) {
+    fn any_value_of_any_setting_is_taken_or_refused(at in 0..keys::all().count(), text: String) {
         let place = Place::new();
         let mut sources = place.sources(&[]);
-        sources.flags.push((keys::KEYS[at].name, text, "--flag"));
+        sources.flags.push((keys::all().nth(at).unwrap().name, text, "--flag"));
         let _ = Settings::resolve(&sources).map_err(|errors| errors.to_string());
     }
 
@@ -573,6 +574,44 @@ fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_
         .unwrap_err()
         .to_string();
     assert!(told.contains("proxy.ca_file may not stand"), "{told}");
+    place.write(
+        "repository/callmeter.toml",
+        "[proxy]\nhost_names = [\"collector.example\"]\n",
+    );
+    let told = Settings::resolve(&place.sources(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("proxy.host_names may not stand in a file that was merely found: pages"),
+        "{told}"
+    );
+}
+
+#[test]
+fn names_a_caller_and_time_limits_of_the_proxy_come_from_a_named_file_and_from_variables() {
+    let place = Place::new();
+    let file = place.write(
+        "repository/proxy.toml",
+        "[proxy]\nhost_names = [\"Callmeter.internal\"]\ndefault_caller = \"shared\"\n[proxy.timeouts]\nconnect = \"2s\"\n",
+    );
+    let mut sources = place.sources(&[("CALLMETER_PROXY__TIMEOUTS__DRAIN", "2m")]);
+    sources.config = Some(file);
+    let proxy = Settings::resolve(&sources).unwrap().settings.proxy;
+    assert_eq!(proxy.host_names, ["callmeter.internal"]);
+    assert_eq!(proxy.default_caller, "shared");
+    assert_eq!(proxy.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(proxy.timeouts.drain, Duration::from_secs(120));
+    assert_eq!(proxy.timeouts.request_head, Duration::from_secs(15));
+    let variables = [("CALLMETER_PROXY__HOST_NAMES", "a.test, b.test")];
+    let proxy = Settings::resolve(&place.sources(&variables))
+        .unwrap()
+        .settings
+        .proxy;
+    assert_eq!(proxy.host_names, ["a.test", "b.test"]);
+    let variables = [("CALLMETER_PROXY__HOST_NAMES", "http://a.test")];
+    let told = Settings::resolve(&place.sources(&variables)).unwrap_err();
+    let told = told.to_string();
+    assert!(told.contains("names of hosts without scheme"), "{told}");
 }
 
 #[test]
@@ -630,6 +669,15 @@ fn a_route_that_cannot_be_used_is_told_without_its_address() {
             "begin with http:// or https://",
         ),
         ("[proxy]\nlisten = \"localhost\"", "an address and a port"),
+        (
+            "[proxy.timeouts]\nconnect = \"1ms\"",
+            "from 10ms to 24h, not '1ms'",
+        ),
+        ("[proxy.timeouts]\ndrain = 25", "a duration with its unit"),
+        (
+            "[proxy.timeouts]\nconect = \"1s\"",
+            "did you mean 'proxy.timeouts.connect'?",
+        ),
         ("[proxy]\nca_file = \"nowhere.pem\"", "a file that"),
         ("[proxy]\nlisen = \"x\"", "did you mean 'proxy.listen'?"),
     ] {

@@ -92,7 +92,7 @@ impl Worker {
     }
 
     /// Does what there is to do; says how long to wait before the next time. `None` when it was told to
-    /// stop and everything finished before is in the spool, or the spool fails.
+    /// stop and everything finished before is in the spool, or the spool takes nothing.
     pub(crate) fn tick(&mut self) -> Option<Duration> {
         let before = self.control.snapshot();
         let is_asked = before.stop_worker
@@ -108,7 +108,7 @@ impl Worker {
             }
             return Some(IDLE_POLL);
         }
-        let is_failing = self.spooling.is_failing();
+        let is_failing = self.spooling.is_failing() || moved == 0 && self.spooling.is_blocked();
         if before.stop_worker && is_failing {
             self.spooling.give_up_memory(&self.drainers);
             return None;

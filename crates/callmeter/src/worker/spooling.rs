@@ -130,6 +130,12 @@ impl Spooling {
         self.is_failing
     }
 
+    /// Whether rows of the spool wait for a disk that takes nothing: to be synced, or to be freed for shippers.
+    /// Asking again at once would not help, and a process that ends does not wait for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.disk_failed.is_some() && (self.unsynced || self.is_unready())
+    }
+
     /// Why calls go nowhere, if they do.
     pub(super) fn failure(&self) -> Option<DropReason> {
         let (_, reason) = self.disk_failed?;
@@ -248,33 +254,39 @@ impl Spooling {
         }
     }
 
-    /// The disk takes calls: what lies in memory goes there too.
+    /// The disk takes calls: what lies in memory goes there too. Where it takes those not, it is not back.
     fn disk_is_back(&mut self, at: u64) {
+        if let Err(error) = self.move_to_disk(at) {
+            self.disk_failed(&error, at);
+            return;
+        }
         if self.disk_failed.take().is_some() {
             log_line!(info: "the spool takes calls again");
             self.control.update(|state| state.last_error = None);
         }
+    }
+
+    /// Moves rows from memory to the disk, as far as the ceiling lets them.
+    fn move_to_disk(&mut self, at: u64) -> Result<(), SpoolError> {
         let Some(memory) = self.memory.clone() else {
-            return;
+            return Ok(());
         };
         while !memory.is_empty() {
             // The ceiling holds for them as well; until there is room they are shipped from memory.
             let rows = memory.figures().spooled.min(BATCH as u64);
             let rows = usize::try_from(rows).unwrap_or(BATCH);
             if self.is_over_ceiling(at) && !self.make_room(rows) {
-                return;
+                return Ok(());
             }
             let Some(spool) = &mut self.spool else {
-                return;
+                return Ok(());
             };
-            let moved = memory.move_rows(BATCH, |rows| spool.append(rows, &[], false));
-            match moved {
-                Ok(0) => return,
-                Ok(_) => self.unsynced = true,
-                // The next round tries again.
-                Err(_) => return,
+            if memory.move_rows(BATCH, |rows| spool.append(rows, &[], false))? == 0 {
+                return Ok(());
             }
+            self.unsynced = true;
         }
+        Ok(())
     }
 
     fn disk_failed(&mut self, error: &SpoolError, now: u64) {

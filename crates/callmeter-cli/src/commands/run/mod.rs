@@ -32,6 +32,7 @@ use self::summary::Summary;
 use crate::args::RunArgs;
 use crate::context::Context;
 use crate::failure::{self, Failure};
+use crate::traffic::files;
 
 pub(crate) fn run(context: &Context, args: &RunArgs, is_quiet: bool) -> anyhow::Result<ExitCode> {
     let outer = variable(EnvVar::RunUrl.name());
@@ -51,6 +52,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs, is_quiet: bool) -> anyhow::
         Ok(running) => running,
         Err(code) => return Ok(ExitCode::from(code)),
     };
+    // Now that the child has them as they were.
+    files::raise();
     let told = running.told();
     let ended = running.wait()?;
     // Whoever is in a hurry gets the summary at once; what is not stored yet waits in the spool.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::sync::{PoisonError, Weak};
 
-use callmeter_core::DropReason;
+use callmeter_core::{Conservation, DropReason};
 use callmeter_proxy::{AdminAnswer, Figures};
 
 use super::Facts;
@@ -30,6 +30,11 @@ pub(super) fn answer(facts: &Facts) -> AdminAnswer {
     page.home(&facts.home.lock().unwrap_or_else(PoisonError::into_inner));
     if let Some(recorder) = facts.recorder.get().and_then(Weak::upgrade) {
         let stats = recorder.stats();
+        page.places(
+            "callmeter_process_calls",
+            "Finished calls of this process by where they are, those included that wait in its memory because the disk takes none (spooled).",
+            &stats.conservation,
+        );
         page.gauge(
             "callmeter_store_degraded",
             "Whether the store has failed ten times in a row.",
@@ -253,13 +258,22 @@ impl Page {
     }
 
     fn home(&mut self, home: &callmeter::HomeStanding) {
-        let calls = &home.conservation;
-        let name = "callmeter_home_calls";
-        self.head(
-            name,
-            "gauge",
+        self.places(
+            "callmeter_home_calls",
             "Finished calls of the home by where they are: finished = buffered + spooled + acknowledged + rejected + dropped.",
+            &home.conservation,
         );
+        self.gauge(
+            "callmeter_home_calls_in_flight",
+            "Calls in flight in the home's processes.",
+            home.in_flight,
+        );
+        self.gauge("callmeter_home_spools", "Spools of the home.", home.spools);
+    }
+
+    /// The equation of promise CM-3.
+    fn places(&mut self, name: &str, help: &str, calls: &Conservation) {
+        self.head(name, "gauge", help);
         for (place, count) in [
             ("finished", calls.finished),
             ("buffered", calls.buffered),
@@ -273,12 +287,6 @@ impl Page {
             let labels = [("place", "dropped"), ("reason", reason.as_str())];
             self.line(name, &labels, calls.dropped_for(*reason));
         }
-        self.gauge(
-            "callmeter_home_calls_in_flight",
-            "Calls in flight in the home's processes.",
-            home.in_flight,
-        );
-        self.gauge("callmeter_home_spools", "Spools of the home.", home.spools);
     }
 }
 

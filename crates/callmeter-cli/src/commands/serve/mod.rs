@@ -23,6 +23,7 @@ use crate::args::ServeArgs;
 use crate::commands::ship;
 use crate::context::Context;
 use crate::print;
+use crate::traffic::files::{self, Room};
 use crate::traffic::meter::{Observer, SharedMeter};
 use crate::traffic::{self, Traffic, health};
 
@@ -39,7 +40,11 @@ pub(crate) fn run(context: &Context, args: &ServeArgs, is_quiet: bool) -> anyhow
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
-    config.timeouts.drain = args.drain;
+    if let Some(drain) = args.drain {
+        config.timeouts.drain = drain;
+    }
+    let drain = config.timeouts.drain;
+    files::raise();
     let names: Vec<String> = config.routes.keys().cloned().collect();
     let (meter, book) = traffic::meter_of(&context.settings)?;
     let facts = Arc::new(Facts::new(SharedMeter::clone(&meter)));
@@ -60,22 +65,32 @@ pub(crate) fn run(context: &Context, args: &ServeArgs, is_quiet: bool) -> anyhow
             }
         );
         eprintln!("store   {}, prices {book}", context.url);
+        tell_room(context);
     }
     while !told.load(Ordering::SeqCst) {
         std::thread::park_timeout(LOOK_EVERY);
     }
-    end(context, args, traffic, is_quiet)
+    end(context, drain, traffic, is_quiet)
+}
+
+/// Says so where the limit of open files lets fewer clients in than the settings.
+fn tell_room(context: &Context) {
+    let room = Room::for_connections(context.settings.proxy.max_connections);
+    if room.is_short() {
+        eprintln!("files   {}", room.in_words());
+        eprintln!("hint: {}", files::HINT);
+    }
 }
 
 fn end(
     context: &Context,
-    args: &ServeArgs,
+    drain: Duration,
     traffic: Traffic,
     is_quiet: bool,
 ) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let drained = traffic.drain();
-    let left = args.drain.saturating_sub(began.elapsed()).max(LEAST_FLUSH);
+    let left = drain.saturating_sub(began.elapsed()).max(LEAST_FLUSH);
     let stopped = drained.stop(left);
     if let Some(summary) = &stopped.summary
         && !is_quiet

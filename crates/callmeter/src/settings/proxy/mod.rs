@@ -11,10 +11,14 @@
 //! upstreams = [{ url = "http://gcp-a:11434" }, { url = "http://small:11434", model = "llama3.2:latest" }]
 //! ```
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
+pub(super) use self::keys::{KEYS, refused_where_found};
 use super::value::{self, Expected, Raw};
 
 /// The port that is callmeter's unless told otherwise.
@@ -40,6 +44,43 @@ pub struct ProxySettings {
     pub max_body_bytes: u64,
     /// The most connections of clients at once.
     pub max_connections: u64,
+    /// Names besides those of loopback by which clients may address the proxy, without a port.
+    pub host_names: Vec<String>,
+    /// Who is the caller of a request that does not say: under `callmeter serve`.
+    pub default_caller: String,
+    /// How long things may take.
+    pub timeouts: ProxyTimeouts,
+}
+
+/// How long things may take on their way through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyTimeouts {
+    /// Until an upstream's connection stands, TLS included.
+    pub connect: Duration,
+    /// From the first byte of a request's head to its last.
+    pub request_head: Duration,
+    /// Between two pieces of a request's body.
+    pub request_body: Duration,
+    /// A client's connection without a request.
+    pub idle_client: Duration,
+    /// An upstream's connection without a request.
+    pub idle_upstream: Duration,
+    /// Until requests in flight have ended once the proxy is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for ProxyTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            request_head: Duration::from_secs(15),
+            request_body: Duration::from_secs(60),
+            idle_client: Duration::from_secs(15 * 60),
+            idle_upstream: Duration::from_secs(60),
+            drain: Duration::from_secs(25),
+        }
+    }
 }
 
 /// One of the upstreams of a route.
@@ -63,10 +104,15 @@ impl Default for ProxySettings {
             max_head_bytes: 64 << 10,
             max_body_bytes: 1 << 30,
             max_connections: 4_096,
+            host_names: Vec::new(),
+            default_caller: "proxy".to_owned(),
+            timeouts: ProxyTimeouts::default(),
         }
     }
 }
 
+/// The prefix of every key of the proxy.
+pub(super) const PROXY: &str = "proxy.";
 /// The prefix of the keys of routes: `proxy.routes.NAME.upstreams`.
 pub(super) const ROUTES: &str = "proxy.routes.";
 /// What such a key ends in.
@@ -76,6 +122,8 @@ pub(super) const TAKES: &str =
     "a list of upstreams, the first to be tried first, such as [{ url = \"http://gcp-a:11434\" }]";
 const LONGEST_NAME: usize = 32;
 const LONGEST_URL: usize = 1_024;
+/// The longest name that DNS has.
+const LONGEST_HOST: usize = 253;
 
 /// Whether a name is that of a route's upstreams; gives the route.
 pub(super) fn route_of(name: &str) -> Option<&str> {
@@ -165,6 +213,20 @@ fn url_of(text: &str) -> Result<String, Expected> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// A name by which clients may address the proxy: as it stands in `Host`, without its port.
+fn host_name(text: &str) -> Result<String, Expected> {
+    let name = text.trim();
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    if name.is_empty() || name.len() > LONGEST_HOST || !(is_address || name.bytes().all(is_fine)) {
+        return Err(Expected(
+            "names of hosts without scheme and port, such as callmeter.internal; `*` is none"
+                .to_owned(),
+        ));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
 /// How upstreams are shown.
 pub(super) fn shown(upstreams: &[UpstreamSetting]) -> String {
     let each = upstreams.iter().map(|upstream| match &upstream.model {
@@ -226,6 +288,30 @@ mod tests {
     fn a_password_in_an_address_is_refused_and_not_shown() {
         let told = list(&["https://me:SECRET@gateway/v1"]).unwrap_err();
         assert!(told.0.contains("without user and password") && !told.0.contains("SECRET"));
+    }
+
+    #[test]
+    fn a_host_s_name_has_no_scheme_no_port_and_no_wildcard() {
+        for (text, name) in [
+            ("Callmeter.Internal", "callmeter.internal"),
+            (" host_1-a ", "host_1-a"),
+            ("172.17.0.1", "172.17.0.1"),
+        ] {
+            assert_eq!(host_name(text).as_deref(), Ok(name));
+        }
+        for bad in [
+            "",
+            "*",
+            "*.internal",
+            "a:80",
+            "http://a",
+            "a/b",
+            "a b",
+            "\u{e9}",
+            "[::2]",
+        ] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

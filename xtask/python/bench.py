@@ -1,4 +1,4 @@
-"""Builds release wheels and measures the package: `cargo xtask bench python`; arguments go to `benches/call.py`.
+"""Builds wheels as users get them and measures the package: `cargo xtask bench python`; arguments go to `benches/call.py`.
 
 Two wheels: one with the baseline class, which is measured, and the one that users get, which is weighed. The peers are
 pinned, in an environment of their own that is kept until the pins change.
@@ -32,8 +32,8 @@ def install(python, into, *packages):
 
 def main():
     python = run.tools()
-    plain = run.wheel(python, "wheels-release", "--release")
-    measured = run.wheel(python, "wheels-bench", "--release", "--features", "baseline")
+    plain = run.wheel(python, "wheels-plain", "wheel")
+    measured = run.wheel(python, "wheels-bench", "wheel", "baseline")
     bench = environment(python)
     install(python, bench, "--no-deps", measured)
     codes = [

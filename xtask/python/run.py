@@ -38,12 +38,13 @@ def tools():
     return python
 
 
-def wheel(python, name="wheels", *options):
+def wheel(python, name="wheels", profile="dev", features=""):
     """A wheel, in a directory of that name."""
     wheels = TARGET / name
     for old in wheels.glob("*.whl"):
         old.unlink()
-    build = [python.parent / "maturin", "build", "--quiet", "--locked", "--strip", "--out", wheels, *options]
+    build = [python.parent / "maturin", "build", "--quiet", "--locked", "--strip", "--out", wheels]
+    build += ["--profile", profile, "--features", features]
     # Lines of cargo's, none of the tests'.
     run(*build, "--interpreter", python, cwd=PACKAGE, stdout=sys.stderr)
     (built,) = wheels.glob("*.whl")

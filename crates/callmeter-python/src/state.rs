@@ -424,17 +424,23 @@ impl CallState {
 
     fn set_provider(slf: &Bound<'_, Self>, p: &Bound<'_, PyAny>) {
         if let Some(provider) = cut(p, PROVIDER) {
-            let mut state = slf.borrow_mut();
-            state.provider = provider.into_any().unbind();
-            state.is_provider_new = true;
+            let before = {
+                let mut state = slf.borrow_mut();
+                state.is_provider_new = true;
+                std::mem::replace(&mut state.provider, provider.into_any().unbind())
+            };
+            before.drop_ref(slf.py());
         }
     }
 
     fn set_model(slf: &Bound<'_, Self>, m: &Bound<'_, PyAny>) {
         if let Some(model) = cut(m, MODEL) {
-            let mut state = slf.borrow_mut();
-            state.model = model.into_any().unbind();
-            state.is_model_new = true;
+            let before = {
+                let mut state = slf.borrow_mut();
+                state.is_model_new = true;
+                std::mem::replace(&mut state.model, model.into_any().unbind())
+            };
+            before.drop_ref(slf.py());
         }
     }
 

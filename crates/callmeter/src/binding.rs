@@ -143,10 +143,10 @@ impl CallGuard {
                 call.put(Field::RagHit, u64::from(hit).into());
             }
             call.text(Field::Status, outcome.status);
+            if outcome.tokens != (TokenCount::Absent, TokenCount::Absent) {
+                call.tokens(outcome.tokens.0, outcome.tokens.1);
+            }
         });
-        if outcome.tokens != (TokenCount::Absent, TokenCount::Absent) {
-            open.put_tokens(outcome.tokens.0, outcome.tokens.1);
-        }
         open.settle_timed(None)
     }
 

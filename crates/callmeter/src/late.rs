@@ -7,7 +7,8 @@
 //! reader knows that it was cut.
 
 use callmeter_core::{
-    CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, Status, Usage, UsageSource,
+    CallId, CallRecord, ErrorKind, Field, Flags, Layer, Meta, Status, TokenCount, Usage,
+    UsageSource,
 };
 use callmeter_flight::{Fields, OpenSlot, Refused, Value};
 
@@ -145,6 +146,21 @@ impl Telling<'_> {
     pub(crate) fn text(&mut self, field: Field, text: &str) {
         if !text.is_empty() {
             self.put(field, Value::Text(bounded(text, field.limit())));
+        }
+    }
+
+    /// Puts the counts that are known.
+    #[inline]
+    pub(crate) fn tokens(&mut self, input: TokenCount, output: TokenCount) {
+        if let Some(count) = input.known() {
+            self.put(Field::InputTokens, count.into());
+        }
+        if let Some(count) = output.known() {
+            self.put(Field::OutputTokens, count.into());
+        }
+        self.put(Field::UsageSource, UsageSource::Caller.into());
+        if input == TokenCount::Implausible || output == TokenCount::Implausible {
+            rest(self.rest).flags.insert(Flags::USAGE_IMPLAUSIBLE);
         }
     }
 

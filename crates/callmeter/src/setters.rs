@@ -7,7 +7,7 @@
 use callmeter_core::ScrubbedError;
 use callmeter_core::{
     Billing, CallId, ErrorKind, Field, Flags, MetaValue, Operation, PicoUsd, Status, TokenCount,
-    Usage, UsageSource,
+    Usage,
 };
 
 use crate::guard::{CallGuard, OpenCall};
@@ -314,19 +314,8 @@ impl CallGuard {
 
 impl OpenCall {
     #[inline(never)]
-    pub(crate) fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
-        self.tell(|call| {
-            if let Some(count) = input.known() {
-                call.put(Field::InputTokens, count.into());
-            }
-            if let Some(count) = output.known() {
-                call.put(Field::OutputTokens, count.into());
-            }
-            call.put(Field::UsageSource, UsageSource::Caller.into());
-        });
-        if input == TokenCount::Implausible || output == TokenCount::Implausible {
-            self.flag(Flags::USAGE_IMPLAUSIBLE);
-        }
+    fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
+        self.tell(|call| call.tokens(input, output));
     }
 
     fn put_error_kind(&mut self, kind: ErrorKind) {

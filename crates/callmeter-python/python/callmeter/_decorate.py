@@ -7,7 +7,6 @@ first item. A function that hands out a coroutine or a generator that it did not
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -61,6 +60,9 @@ def decorated_by_state(state: _State, function: _Function) -> _Function:
 
 def decorated(function: _Function, open_state: _Open, read: _Read) -> _Function:
     """A function that does what ``function`` does and is recorded."""
+    # Here: it takes as long to import as all the rest, and whoever decorates nothing needs it not.
+    import inspect
+
     made: Any
     if inspect.iscoroutinefunction(function):
         made = _coroutine_function(function, open_state, read)
@@ -247,6 +249,8 @@ def _either(count: Any, other: Any) -> Any:
 
 def _site_of(function: Any) -> _native.Site | None:
     """Where the function is defined; every call of it has that place."""
+    import inspect
+
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return None

@@ -100,13 +100,18 @@ def switch(app: App, way: str) -> None:
     assert not [name for name in app.host.environment if name.startswith("CALLMETER_") and name != "CALLMETER_HOME"]
 
 
-def make_side_table(host: Host, address: str) -> None:
-    """The one command of the guide, as the table's owner."""
+def owner(host: Host, address: str, *command: str) -> None:
+    """Runs a command as the table's owner would, who names the table by variables."""
     variables = {"CALLMETER_STORE_URL": address.replace("+psycopg", ""), "CALLMETER_COMPAT": "ai_call_logger"}
     host.environment |= variables
-    host.command("migrate")
+    host.command(*command)
     for name in variables:
         del host.environment[name]
+
+
+def make_side_table(host: Host, address: str) -> None:
+    """The one command of the guide."""
+    owner(host, address, "migrate")
 
 
 WAYS = pytest.mark.parametrize("way", ["change_imports", "keep_two_lines"])

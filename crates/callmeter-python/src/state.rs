@@ -35,7 +35,7 @@ const EXCEPTION: usize = 1_500;
 /// What is known of one call.
 #[pyclass(module = "callmeter", subclass, weakref)]
 pub(crate) struct CallState {
-    caller: Py<PyAny>,
+    pub(crate) caller: Py<PyAny>,
     pub(crate) provider: Py<PyAny>,
     pub(crate) model: Py<PyAny>,
     pub(crate) request_id: Option<Py<PyAny>>,
@@ -49,6 +49,7 @@ pub(crate) struct CallState {
     pub(crate) cache_hit: Option<bool>,
     pub(crate) rag_hit: Option<bool>,
     /// Whether provider and model are others than when the call was opened.
+    pub(crate) is_caller_new: bool,
     pub(crate) is_provider_new: bool,
     pub(crate) is_model_new: bool,
     duration: Lasted,
@@ -148,6 +149,7 @@ impl CallState {
             meta: meta.and_then(meta::copied).map(Bound::unbind),
             cache_hit: None,
             rag_hit: None,
+            is_caller_new: false,
             is_provider_new: false,
             is_model_new: false,
             duration: Lasted::NotYet,
@@ -185,6 +187,7 @@ impl CallState {
         };
         let mut state = slf.borrow_mut();
         state.is_by_compat = is_by_compat;
+        state.is_caller_new = false;
         (state.is_provider_new, state.is_model_new) = (false, false);
         if is_on {
             state.in_flight = match state.plain_names(py) {
@@ -236,7 +239,8 @@ impl CallState {
     /// The attributes of a call that is over.
     fn end(&mut self, py: Python<'_>, lasted_us: u64) {
         self.duration = Lasted::Microseconds(lasted_us);
-        if self.status.is_none() {
+        let said = self.status.as_ref().map(|status| plain_text(status.bind(py)));
+        if matches!(said, None | Some(Some(""))) {
             self.status = Some(intern!(py, "ok").clone().into_any().unbind());
         }
     }
@@ -551,6 +555,7 @@ impl CallState {
     #[setter(caller)]
     fn assign_caller(&mut self, value: Py<PyAny>) {
         self.caller = value;
+        self.is_caller_new = true;
     }
     #[getter]
     fn provider(&self, py: Python<'_>) -> Py<PyAny> {
@@ -694,7 +699,7 @@ impl CallState {
 
 /// Gives `use_it` a name; one that is falsy is `unknown`.
 #[inline]
-fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
+pub(crate) fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
     with_text(name, |text| use_it(named(text)))
 }
 

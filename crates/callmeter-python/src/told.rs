@@ -12,12 +12,13 @@ use pyo3::types::PyDict;
 
 use crate::kept::Tokens;
 use crate::meta;
-use crate::state::CallState;
+use crate::state::{CallState, with_name};
 use crate::text::{count, plain_text, with_text};
 
 /// What a state says, where that is but texts and numbers, and a call that ends well. `benches/` watches it.
 pub(crate) fn plain<'a>(py: Python<'a>, state: &'a CallState) -> Option<Outcome<'a>> {
-    let says_more = state.error.is_some()
+    let says_more = state.is_caller_new
+        || state.error.is_some()
         || state.fallback_to.is_some()
         || state.cost_usd.is_some()
         || state.meta.is_some()
@@ -41,6 +42,7 @@ pub(crate) fn plain<'a>(py: Python<'a>, state: &'a CallState) -> Option<Outcome<
 
 /// What a guard is to be told, taken out of a state, so that it is not borrowed while Python code runs.
 pub(crate) struct Told<'py> {
+    caller: Option<Bound<'py, PyAny>>,
     provider: Option<Bound<'py, PyAny>>,
     model: Option<Bound<'py, PyAny>>,
     request_id: Option<Bound<'py, PyAny>>,
@@ -85,6 +87,7 @@ impl<'py> Told<'py> {
     pub(crate) fn of(py: Python<'py>, state: &CallState) -> Self {
         let given = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.bind(py).clone());
         Self {
+            caller: state.is_caller_new.then(|| state.caller.bind(py).clone()),
             provider: state
                 .is_provider_new
                 .then(|| state.provider.bind(py).clone()),
@@ -106,6 +109,9 @@ impl<'py> Told<'py> {
 
     /// Tells the guard. An exception, if there was one, is told by its end.
     pub(crate) fn tell(&self, py: Python<'py>, guard: &mut CallGuard) {
+        if let Some(caller) = &self.caller {
+            with_name(caller, |name| guard.late_caller(name));
+        }
         if let Some(provider) = &self.provider {
             with_text(provider, |text| {
                 guard.provider(text);
@@ -148,11 +154,13 @@ impl<'py> Told<'py> {
                 guard.fallback_to(text);
             });
         }
-        // After what implies one: the status stands as the host sees it.
+        // After what implies one: the status stands as the host sees it, where nobody's is `ok`.
         if let Some(status) = &self.status {
             with_text(status, |text| {
                 guard.status(text);
             });
+        } else if self.error.is_some() || self.fallback_to.is_some() {
+            guard.status("ok");
         }
         if let Some(cost) = &self.cost_usd {
             meta::tell_cost(cost, guard);

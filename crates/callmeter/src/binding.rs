@@ -118,6 +118,14 @@ pub struct Outcome<'a> {
 }
 
 impl CallGuard {
+    /// Who called, where the host said otherwise after the call was opened.
+    #[doc(hidden)]
+    pub fn late_caller(&mut self, caller: &str) {
+        if let Some(open) = self.open_call_mut() {
+            open.put_text(Field::Caller, caller);
+        }
+    }
+
     /// Ends the call with all that is known of it; says how long it was, in microseconds. The same as the setters
     /// and [`finish_timed`](Self::finish_timed), but the call is looked up once for all of them.
     /// `None` where it is no call of this process.

@@ -7,6 +7,8 @@
 //! ```text
 //! callmeter.status     how the call really ended, where `status` says it in a word that reports know
 //! callmeter.unpriced   why the call has no price, where `cost_usd` can only say 0
+//! callmeter.input_tokens, callmeter.output_tokens, callmeter.duration_ms
+//!                      the number, where it is beyond what its column holds
 //! ```
 //! Reading a shape, writing and adopting a table are left to `postgres::legacy` and `postgres::adopt`.
 
@@ -27,3 +29,7 @@ pub use self::row::{LegacyRow, LegacyWidths};
 pub(crate) const STATUS_MARK: &str = "callmeter.status";
 /// The key of `meta` with the reason of a cost that is no price.
 pub(crate) const UNPRICED_MARK: &str = "callmeter.unpriced";
+/// The keys of `meta` with the numbers that their columns could not hold.
+pub(crate) const INPUT_MARK: &str = "callmeter.input_tokens";
+pub(crate) const OUTPUT_MARK: &str = "callmeter.output_tokens";
+pub(crate) const DURATION_MARK: &str = "callmeter.duration_ms";

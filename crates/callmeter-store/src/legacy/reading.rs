@@ -9,7 +9,7 @@ use callmeter_core::{
     UnpricedReason, UsageSource,
 };
 
-use super::{STATUS_MARK, UNPRICED_MARK};
+use super::{DURATION_MARK, INPUT_MARK, OUTPUT_MARK, STATUS_MARK, UNPRICED_MARK};
 use crate::StoredCall;
 
 /// Makes the ids of rows that the replaced module wrote.
@@ -93,6 +93,13 @@ impl StoredLegacyRow {
         };
         let status = mark(STATUS_MARK).or_else(|| self.status.clone());
         let unpriced = mark(UNPRICED_MARK).and_then(|word| UnpricedReason::from_word(&word));
+        let mut number = |key: &str, column| match meta.as_mut().and_then(|meta| meta.remove(key)) {
+            Some(MetaValue::Int(number)) => Some(number),
+            _ => column,
+        };
+        let input_tokens = number(INPUT_MARK, self.input_tokens);
+        let output_tokens = number(OUTPUT_MARK, self.output_tokens);
+        let duration_ms = number(DURATION_MARK, self.duration_ms);
 
         let mut record = CallRecord::new(self.call_id(), Layer::Import, 0);
         if self.known_id.is_none() {
@@ -104,15 +111,12 @@ impl StoredLegacyRow {
         record.duration_us = Some(match self.known_id {
             // To the microsecond: the row's time is the call's end.
             Some(id) => self.at.micros_since(id.started_at()),
-            None => self
-                .duration_ms
-                .unwrap_or(0)
-                .saturating_mul(MICROS_PER_MILLI),
+            None => duration_ms.unwrap_or(0).saturating_mul(MICROS_PER_MILLI),
         })
         .and_then(|micros| u64::try_from(micros).ok());
         // The replaced module wrote 0 for both where it had seen no usage.
         let count = |tokens: Option<i64>| tokens.and_then(|n| u64::try_from(n).ok());
-        let (input, output) = (count(self.input_tokens), count(self.output_tokens));
+        let (input, output) = (count(input_tokens), count(output_tokens));
         if input.unwrap_or(0) > 0 || output.unwrap_or(0) > 0 {
             record.usage.input_tokens = input;
             record.usage.output_tokens = output;

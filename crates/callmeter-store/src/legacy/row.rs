@@ -2,13 +2,15 @@
 
 use callmeter_core::{CallRecord, Cost, PicoUsd, Status, Timestamp, clean_text};
 
-use super::{STATUS_MARK, UNPRICED_MARK};
+use super::{DURATION_MARK, INPUT_MARK, OUTPUT_MARK, STATUS_MARK, UNPRICED_MARK};
 
 const UNKNOWN: &str = "unknown";
 /// The most decimal places that an amount has.
 const PICO_PLACES: u32 = 12;
 /// `{` and `}`.
 const EMPTY_OBJECT: &str = "{}";
+/// The most that an `INTEGER` holds.
+const INTEGER: u64 = i32::MAX.unsigned_abs() as u64;
 
 /// How wide the columns are: those of the contract, or of a table that differs without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,12 @@ pub struct LegacyWidths {
     pub request_id: usize,
     /// Characters of `error`.
     pub error: usize,
+    /// The most that `input_tokens` holds.
+    pub input_tokens: u64,
+    /// The most that `output_tokens` holds.
+    pub output_tokens: u64,
+    /// The most milliseconds that `duration_ms` holds.
+    pub duration_ms: u64,
     /// Digits of `cost_usd` before and behind the point.
     pub cost_digits: (u32, u32),
     /// Whether `cost_usd` may be null.
@@ -36,7 +44,7 @@ pub struct LegacyWidths {
 
 impl Default for LegacyWidths {
     /// `VARCHAR(64)`, `VARCHAR(32)`, `VARCHAR(128)`, `VARCHAR(16)`, `VARCHAR(64)`, `TEXT`, 2,000 characters of
-    /// an error, `NUMERIC(10,6) NOT NULL`.
+    /// an error, `INTEGER` for counts, `NUMERIC(10,6) NOT NULL`.
     fn default() -> Self {
         Self {
             caller: 64,
@@ -46,6 +54,9 @@ impl Default for LegacyWidths {
             fallback_to: 64,
             request_id: usize::MAX,
             error: 2_000,
+            input_tokens: INTEGER,
+            output_tokens: INTEGER,
+            duration_ms: INTEGER,
             cost_digits: (4, 6),
             null_cost: false,
         }
@@ -137,6 +148,9 @@ impl LegacyRow {
         if word != status.as_str() {
             row.mark(STATUS_MARK, status.as_str());
         }
+        row.input_tokens = row.held(INPUT_MARK, row.input_tokens, widths.input_tokens);
+        row.output_tokens = row.held(OUTPUT_MARK, row.output_tokens, widths.output_tokens);
+        row.duration_ms = row.held(DURATION_MARK, row.duration_ms, widths.duration_ms);
         if let Some(reason) = cost.unpriced_reason {
             row.mark(UNPRICED_MARK, reason.as_str());
             if !widths.null_cost {
@@ -155,13 +169,26 @@ impl LegacyRow {
         }
     }
 
-    /// Adds a key to `meta`.
+    /// A number as its column holds it; `meta` has the one that is beyond.
+    fn held(&mut self, key: &str, number: u64, most: u64) -> u64 {
+        if number > most {
+            self.add(key, &number.to_string());
+        }
+        number.min(most)
+    }
+
+    /// Adds a word to `meta`.
     fn mark(&mut self, key: &str, word: &str) {
+        self.add(key, &quoted(word));
+    }
+
+    /// Adds a key to `meta`, with a value in JSON.
+    fn add(&mut self, key: &str, value: &str) {
         let Some(rest) = self.meta.strip_suffix('}') else {
             return;
         };
         let comma = if rest == "{" { "" } else { "," };
-        self.meta = format!("{rest}{comma}\"{key}\":{}}}", quoted(word));
+        self.meta = format!("{rest}{comma}\"{key}\":{value}}}");
     }
 }
 

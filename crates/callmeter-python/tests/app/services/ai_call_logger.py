@@ -22,9 +22,23 @@ COST_TABLE = {
     "claude-opus-4-7": (15.0, 75.0),
     "claude-sonnet-4-6": (3.0, 15.0),
     "claude-haiku-4-5": (0.8, 4.0),
+    "meta/llama-3.1-8b-instruct": (0.0, 0.0),
+    "meta/llama-3.3-70b-instruct": (0.0, 0.0),
+    "nvidia/llama-3.3-nemotron-super-49b-v1.5": (0.0, 0.0),
+    "deepseek-ai/deepseek-v3.2": (0.0, 0.0),
     "hermes3:latest": (0.0, 0.0),
+    "qwen2.5-coder:7b": (0.0, 0.0),
+    "qwen2.5-coder:32b": (0.0, 0.0),
+    "qwen2.5:7b-instruct": (0.0, 0.0),
+    "qwen3:14b": (0.0, 0.0),
+    "qwen2-vl:7b": (0.0, 0.0),
+    "deepseek-r1:14b": (0.0, 0.0),
+    "gemma3:4b": (0.0, 0.0),
+    "minicpm-v:latest": (0.0, 0.0),
+    "llava:latest": (0.0, 0.0),
     "llama3.1:8b": (0.0, 0.0),
     "llama3.2:latest": (0.0, 0.0),
+    "bge-m3:latest": (0.0, 0.0),
 }
 _FREE = ("meta/", "nvidia/", "deepseek-")
 
@@ -37,7 +51,7 @@ def _is_logging_enabled():
 def _as_int(value):
     try:
         return int(value or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 

@@ -20,6 +20,30 @@ const NOW: &[&str] = &[
 ];
 /// The most digits of an amount before the point: what a cost in pico-USD has.
 const COST_DIGITS: u32 = 7;
+/// No number is beyond this.
+const MOST: u64 = i64::MAX.unsigned_abs();
+
+/// How many digits a `numeric(p, s)` has before and behind the point.
+fn digits(column: &Column) -> Option<(u32, u32)> {
+    if column.type_name != "numeric" || column.typmod < 4 {
+        return None;
+    }
+    // p << 16 | s, four more.
+    let typmod = column.typmod.saturating_sub(4).cast_unsigned();
+    let (precision, places) = (typmod >> 16, typmod & 0x7ff);
+    Some((precision.saturating_sub(places), places))
+}
+
+/// The largest number that a column for counts holds.
+fn most_of(column: &Column) -> u64 {
+    match (column.type_name.as_str(), digits(column)) {
+        ("int4", _) => u64::from(i32::MAX.unsigned_abs()),
+        (_, Some((digits, _))) => 10_u64
+            .checked_pow(digits)
+            .map_or(MOST, |beyond| beyond.saturating_sub(1).min(MOST)),
+        _ => MOST,
+    }
+}
 
 fn is_text(column: &Column) -> bool {
     matches!(
@@ -119,14 +143,18 @@ impl<'t> Judging<'t> {
         let name = expected.name;
         if expected.holds == Holds::Cost {
             widths.null_cost = !found.not_null;
-            if found.type_name == "numeric" && found.typmod >= 4 {
-                // numeric(p, s): p << 16 | s, four more.
-                let typmod = found.typmod.saturating_sub(4).cast_unsigned();
-                let (precision, scale) = (typmod >> 16, typmod & 0x7ff);
-                widths.cost_digits = (precision.saturating_sub(scale).min(COST_DIGITS), scale);
-            } else {
-                widths.cost_digits = (COST_DIGITS, 12);
-            }
+            widths.cost_digits = match digits(found) {
+                Some((digits, places)) => (digits.min(COST_DIGITS), places),
+                None => (COST_DIGITS, 12),
+            };
+        }
+        if expected.holds == Holds::Count {
+            let most = match name {
+                "input_tokens" => &mut widths.input_tokens,
+                "output_tokens" => &mut widths.output_tokens,
+                _ => &mut widths.duration_ms,
+            };
+            *most = most_of(found);
         }
         if expected.holds != Holds::Text || found.type_kind == "e" || found.typmod < 4 {
             return;

@@ -211,19 +211,22 @@ fn a_market_price_is_rounded_to_the_column_and_an_unknown_one_is_marked() {
 }
 
 #[test]
-fn a_number_beyond_its_column_is_refused_alone_and_the_others_are_stored() {
+fn a_number_beyond_its_column_is_the_most_that_it_holds_and_meta_has_it() {
     let place = Place::new();
+    place.rows("ALTER TABLE ai_calls ALTER output_tokens TYPE bigint, ALTER duration_ms TYPE numeric(4, 0)");
     let mut store = place.store();
     let mut huge = shop_call(0, 1);
-    huge.usage = Usage::of(3_000_000_000_u64, 1_u64);
-    let error = refused(&mut store, &[shop_call(1, 2), huge]);
-    assert_eq!(error.kind(), SinkErrorKind::Reject);
-    assert!(
-        error.to_string().contains("22003") && !error.to_string().contains("3000000000"),
-        "{error}"
+    huge.usage = Usage::of(3_000_000_000_u64, 4_000_000_000_u64);
+    huge.duration_us = Some(86_400_000_000);
+    write(&mut store, &[huge, shop_call(1, 2)]);
+    assert_eq!(
+        place.rows(
+            "SELECT input_tokens, output_tokens, duration_ms, meta FROM ai_calls ORDER BY id"
+        ),
+        "2147483647|4000000000|9999|\
+         {\"callmeter.duration_ms\": 86400000, \"callmeter.input_tokens\": 3000000000}\n\
+         1200|340|812|{}"
     );
-    write(&mut store, &[shop_call(1, 2)]);
-    assert_eq!(place.rows("SELECT count(*) FROM ai_calls"), "1");
 }
 
 #[test]

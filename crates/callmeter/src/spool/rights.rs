@@ -57,6 +57,35 @@ impl Rights {
         Ok(())
     }
 
+    /// Why a directory is not to be trusted whose name anybody can guess and anybody could have made: `None`
+    /// while it is this user's alone, or not there.
+    pub(crate) fn distrusts(self, path: &Path) -> Option<String> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let found = match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                Err(error) => return Some(format!("cannot be looked at: {error}")),
+                Ok(found) => found,
+            };
+            let others = match self {
+                Self::User => 0o077,
+                Self::Group => 0o007,
+            };
+            if found.is_symlink() {
+                return Some("is a link".to_owned());
+            }
+            if found.uid() != rustix::process::geteuid().as_raw() {
+                return Some(format!("belongs to user {}", found.uid()));
+            }
+            if found.mode() & others != 0 {
+                return Some("is open to other users".to_owned());
+            }
+        }
+        let _ = path;
+        None
+    }
+
     /// Makes an empty file that was not there.
     pub(crate) fn make_file(self, path: &Path) -> io::Result<()> {
         let mut options = fs::OpenOptions::new();

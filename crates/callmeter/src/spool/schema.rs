@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::rights::Rights;
 use super::{MAKING_EXTENSION, SpoolError};
+use crate::plain;
 
 /// The format that this build writes.
 pub const FORMAT: u32 = 1;
@@ -122,7 +123,7 @@ fn connect(path: &Path) -> Result<Connection, SpoolError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let db = Connection::open_with_flags(path, flags)?;
+    let db = Connection::open_with_flags(plain::straight(path)?, flags)?;
     db.busy_timeout(BUSY_LIMIT)?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "journal_size_limit", 4 << 20)?;

@@ -237,6 +237,28 @@ fn a_link_in_place_of_a_spool_is_not_followed() {
 }
 
 #[test]
+fn a_home_that_is_reached_by_a_link_is_a_home_as_any_other() {
+    use callmeter::Home;
+    use callmeter::seams::{Disk as _, HomeDisk, SpoolOwner};
+    let home = place();
+    let link = home.path().with_file_name("by a link");
+    fs::create_dir(home.path()).unwrap();
+    std::os::unix::fs::symlink(home.path(), &link).unwrap();
+    let disk = HomeDisk::new(Home::at(&link));
+    let owner = SpoolOwner {
+        home: link.display().to_string(),
+        store: crate::homes::STORE.to_owned(),
+        made_at: crate::homes::START,
+    };
+    let mut spool = disk.create(&owner).unwrap();
+    spool.append(&calls(0..3), &[], true).unwrap();
+    spool.append(&[], &[], false).unwrap();
+    assert_eq!(disk.spools().unwrap().len(), 1);
+    home.ship_all();
+    assert_eq!(home.stored(), vec![0, 1, 2]);
+}
+
+#[test]
 fn a_store_that_another_process_keeps_locked_is_waited_for_and_never_degraded() {
     use callmeter_store::{SqliteOptions, SqliteStore};
     let home = place();

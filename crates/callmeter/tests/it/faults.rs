@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use callmeter::seams::Disk as _;
 
@@ -256,41 +255,6 @@ fn a_home_that_is_reached_by_a_link_is_a_home_as_any_other() {
     assert_eq!(disk.spools().unwrap().len(), 1);
     home.ship_all();
     assert_eq!(home.stored(), vec![0, 1, 2]);
-}
-
-#[test]
-fn a_store_that_another_process_keeps_locked_is_waited_for_and_never_degraded() {
-    use callmeter_store::{SqliteOptions, SqliteStore};
-    let home = place();
-    let path = home.path().join("store.sqlite");
-    let mut spool = home.spool();
-    spool.append(&calls(0..50), &[], false).unwrap();
-    spool.append(&[], &[], false).unwrap();
-    let open = {
-        let (path, clock) = (path.clone(), home.clock.clone());
-        move || {
-            let mut store = SqliteStore::open(&path, SqliteOptions::default(), clock.clone())?;
-            store.set_busy_limit(Duration::from_millis(1))?;
-            Ok(Box::new(store) as Box<dyn callmeter_core::Sink>)
-        }
-    };
-    let mut shipper = home.shipper_with(open);
-    home.drive(&mut shipper, Duration::from_secs(3));
-    assert_eq!(home.standing().acknowledged, 50);
-    // The store is open now; another process writes to it and does not end.
-    let mut other = rusqlite::Connection::open(&path).unwrap();
-    let writing = other
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .unwrap();
-    spool.append(&calls(50..60), &[], false).unwrap();
-    spool.append(&[], &[], false).unwrap();
-    home.drive(&mut shipper, Duration::from_secs(2));
-    assert!(!shipper.is_degraded());
-    assert_eq!(home.standing().spooled, 10);
-    drop(writing);
-    home.drive(&mut shipper, Duration::from_secs(3));
-    assert_eq!(home.standing().acknowledged, 60);
-    assert!(home.standing().holds());
 }
 
 #[cfg(unix)]

@@ -21,6 +21,7 @@ mod format;
 mod guards;
 mod homes;
 mod host;
+mod locked;
 mod logs;
 mod model;
 #[cfg(feature = "wire")]
@@ -31,4 +32,5 @@ mod recorders;
 mod shipping;
 mod support;
 mod switch;
+mod syncs;
 mod transparent;

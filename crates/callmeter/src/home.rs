@@ -149,6 +149,12 @@ impl Home {
         callmeter_flight::network_file_system(&self.path)
     }
 
+    /// The file system that it lies on, by its name, if other machines may be using it and nobody can tell: its
+    /// spools are made there, and must be this machine's alone.
+    pub fn doubtful_file_system(&self) -> Option<&'static str> {
+        callmeter_flight::doubtful_file_system(&self.path)
+    }
+
     pub(crate) fn rights(&self) -> Rights {
         self.rights
     }

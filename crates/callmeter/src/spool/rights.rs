@@ -8,8 +8,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Once;
 
 use super::SpoolError;
+use crate::logging::log_line;
 
 /// Who may use a home.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,8 +111,15 @@ impl Rights {
 }
 
 /// Refuses a directory on a network file system: neither locks nor the shared memory of a write-ahead log
-/// hold between its machines.
+/// hold between its machines. Warns once of one that may be that.
 pub(crate) fn refuse_network(dir: &Path) -> Result<(), SpoolError> {
+    static WARNED: Once = Once::new();
+    if let Some(kind) = callmeter_flight::doubtful_file_system(dir) {
+        WARNED.call_once(|| {
+            log_line!(warn: "the home lies on {kind}, where callmeter cannot tell whether locks hold; no other machine may use it"
+            );
+        });
+    }
     match callmeter_flight::network_file_system(dir) {
         Some(kind) => Err(SpoolError::NetworkFileSystem {
             path: dir.to_owned(),

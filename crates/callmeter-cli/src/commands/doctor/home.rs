@@ -83,6 +83,13 @@ pub(super) fn look_at_home(context: &Context, findings: &mut Findings) {
         findings.add("spools", Verdict::Trouble, says);
         findings.hint("name a home on a local disk in CALLMETER_HOME");
     }
+    if let Some(kind) = home.doubtful_file_system() {
+        let says = format!("{path} lies on {kind}: whether locks hold there cannot be told");
+        findings.add("spools", Verdict::Note, says);
+        findings.hint(
+            "use this home from one machine alone, or name one on a local disk in CALLMETER_HOME",
+        );
+    }
     findings.add(
         "spools",
         Verdict::Fine,

@@ -186,13 +186,8 @@ impl Builder {
         if let Some(home) = self.home {
             settings.home = Some(home);
         }
-        if settings.home.is_none() {
-            log_line!(warn: "no home directory is known: calls are kept in the temporary directory, which a reboot \
-                 may empty; set CALLMETER_HOME"
-            );
-        }
         crate::logging::set_style(settings.log.style);
-        let home = settings.home();
+        let home = settings.home().settled();
         let (time, clock): (_, Arc<dyn Clock>) = match self.clock {
             Some(clock) => (Time::Given(Arc::clone(&clock)), clock),
             None if self.is_without_tsc => {

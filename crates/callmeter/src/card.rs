@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use callmeter_core::clean_text;
 
 use crate::home::Home;
+use crate::plain;
 use crate::spool::Rights;
 use crate::switch::write_aside;
 
@@ -58,9 +59,8 @@ impl HomeCard {
     }
 
     fn read(path: &Path, uid: u32) -> Option<Self> {
-        let file = fs::File::open(path).ok()?;
-        let mut text = String::new();
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_BYTES), &mut text).ok()?;
+        // Another user's card may be anything.
+        let text = plain::read_text(path, MAX_BYTES).ok()?;
         let mut lines = text.lines();
         (lines.next()? == HEAD).then_some(())?;
         let words: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once(' ')).collect();

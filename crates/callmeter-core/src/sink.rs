@@ -18,7 +18,7 @@ pub struct Ack {
     pub inserted: u64,
     /// Records that changed a stored call.
     pub merged: u64,
-    /// Records that were there already.
+    /// Records that changed no row: they were there already, or another call's row stands for theirs.
     pub unchanged: u64,
     /// Records beyond the dedup horizon or too far ahead; kept by the store in `rejected`.
     pub expired: u64,

@@ -1,6 +1,7 @@
 //! A client's connection: bytes as they are, and three things that hyper leaves to its host.
 //!
-//! - a clock for heads: from a head's first byte to its last, and another for connections without a request;
+//! - a clock for heads: from a head's first byte to its last, and another for connections without a request. In
+//!   HTTP/2 the first head alone is timed so, later ones by hyper's pings;
 //! - interim answers (1xx) of the upstream, which are written between hyper's own writes, and only while it has
 //!   none in hand;
 //! - which phase the connection is in, told by the service.
@@ -27,8 +28,10 @@ enum Phase {
     Head = 1,
     /// A request is in flight.
     Busy = 2,
-    /// HTTP/2, which has a clock of its own, or no HTTP at all.
+    /// HTTP/2 after its first head.
     Framed = 3,
+    /// No HTTP any more.
+    Left = 4,
 }
 
 impl Phase {
@@ -37,7 +40,8 @@ impl Phase {
             0 => Self::Idle,
             1 => Self::Head,
             2 => Self::Busy,
-            _ => Self::Framed,
+            3 => Self::Framed,
+            _ => Self::Left,
         }
     }
 }
@@ -48,6 +52,8 @@ pub(crate) struct ClientState {
     phase: AtomicU8,
     /// Requests so far, so that two silences with one between them are two.
     requests: AtomicU32,
+    /// Requests of HTTP/2 in flight.
+    streams: AtomicU32,
     interim: Mutex<Interim>,
 }
 
@@ -74,22 +80,29 @@ impl ClientState {
     /// A request's head has come.
     pub(crate) fn begin(&self, is_framed: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.set(if is_framed {
-            Phase::Framed
+        if is_framed {
+            self.streams.fetch_add(1, Ordering::Relaxed);
+            self.set(Phase::Framed);
         } else {
-            Phase::Busy
-        });
+            self.set(Phase::Busy);
+        }
     }
 
     /// What comes from now on is no HTTP: a tunnel, another protocol.
     pub(crate) fn leave(&self) {
-        self.set(Phase::Framed);
+        self.set(Phase::Left);
     }
 
     /// Its answer is complete.
     pub(crate) fn end(&self) {
-        if self.phase() == Phase::Busy {
-            self.set(Phase::Idle);
+        match self.phase() {
+            Phase::Busy => self.set(Phase::Idle),
+            Phase::Framed => {
+                self.streams.fetch_sub(1, Ordering::Relaxed);
+                // The silence behind it is another one than that before it.
+                self.requests.fetch_add(1, Ordering::Relaxed);
+            }
+            Phase::Idle | Phase::Head | Phase::Left => {}
         }
     }
 
@@ -215,7 +228,8 @@ impl ClientIo {
         let limit = match phase {
             Phase::Idle => self.idle_limit,
             Phase::Head => self.head_limit,
-            Phase::Busy | Phase::Framed => return Poll::Pending,
+            Phase::Framed if self.state.streams.load(Ordering::Relaxed) == 0 => self.idle_limit,
+            Phase::Busy | Phase::Framed | Phase::Left => return Poll::Pending,
         };
         let request = self.state.requests.load(Ordering::Relaxed);
         let shortest = self.idle_limit.min(self.head_limit);

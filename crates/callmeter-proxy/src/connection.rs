@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,8 +13,6 @@ use crate::client_io::{ClientIo, ClientState};
 use crate::engine::{Engine, Stage};
 use crate::tally::Tally;
 
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const PING_EVERY: Duration = Duration::from_secs(60);
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
 
@@ -49,6 +46,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: TcpStream) {
 
 fn builder(engine: &Engine) -> Builder<TokioExecutor> {
     let limits = &engine.config.limits;
+    let timeouts = &engine.config.timeouts;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -64,7 +62,10 @@ fn builder(engine: &Engine) -> Builder<TokioExecutor> {
         .auto_date_header(false)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING_EVERY);
+        // A silent client is asked whether it is there. One that stalls within a head or a body cannot say so: between
+        // the frames of a head nothing else may stand.
+        .keep_alive_interval(timeouts.request_body)
+        .keep_alive_timeout(timeouts.request_head);
     builder
 }
 

@@ -96,6 +96,7 @@ impl Engine {
         if request.method() == Method::CONNECT {
             return Box::pin(crate::tunnel::connect(self, client, request)).await;
         }
+        refuse_many(&request, self.config.limits.headers)?;
         let host = stated_host(&request)?;
         if self.is_for_another(&request) {
             let target = forward_target(&request)?;
@@ -176,6 +177,18 @@ impl Engine {
     }
 }
 
+/// In HTTP/1.1 hyper counts headers; in HTTP/2 nobody else does.
+fn refuse_many(request: &Request<Incoming>, limit: usize) -> Result<(), Refusal> {
+    if request.headers().len() <= limit {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "too_many_headers",
+        "the request has more headers than are passed on",
+    ))
+}
+
 /// The host that a request names; at most one may be.
 fn stated_host(request: &Request<Incoming>) -> Result<Option<&str>, Refusal> {
     let bad = || {
@@ -196,6 +209,11 @@ fn stated_host(request: &Request<Incoming>) -> Result<Option<&str>, Refusal> {
         .uri()
         .authority()
         .map(|authority| authority.as_str());
+    // RFC 9113, 8.3.1. In HTTP/1.1 a target in absolute form stands above the header.
+    let differ = |header: &str| authority.is_some_and(|authority| authority != header);
+    if request.version() == Version::HTTP_2 && header.is_some_and(differ) {
+        return Err(bad());
+    }
     match authority.or(header) {
         Some(host) => Ok(Some(host)),
         None if request.version() == Version::HTTP_10 => Ok(None),

@@ -5,7 +5,7 @@ use callmeter_testkit::postgres::{Database, PostgresServer};
 
 use crate::support::Place;
 
-const TABLE: &str = "CREATE TABLE ai_calls (
+pub(crate) const TABLE: &str = "CREATE TABLE ai_calls (
   id bigserial PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), caller varchar(64) NOT NULL,
   provider varchar(32) NOT NULL, model varchar(128) NOT NULL, input_tokens integer NOT NULL DEFAULT 0,
   output_tokens integer NOT NULL DEFAULT 0, duration_ms integer NOT NULL DEFAULT 0,

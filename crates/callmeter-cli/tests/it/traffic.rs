@@ -431,6 +431,36 @@ fn a_guard_around_a_call_that_passes_leaves_the_money_to_the_proxy_s_row() {
 }
 
 #[test]
+fn the_same_in_a_table_ai_calls_is_one_row_of_the_call() {
+    let database = callmeter_testkit::postgres::PostgresServer::shared().database();
+    database.psql(crate::ai_calls::TABLE);
+    let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
+    let store = database.url();
+    place.configure(&format!(
+        "[store]\nurl = \"{store}\"\nlayout = \"ai_calls\"\n[prices]\nbook = \"market\"\n"
+    ));
+    assert!(place.run(&["migrate"]).status.success());
+    let openai = format!("{}/v1", provider.url());
+    let script = format!(
+        "{GUARDED}=$OPENAI_BASE_URL exec \"$0\" --exact traffic::a_child_that_guards_its_calls"
+    );
+    let mut command = place.command(&["run", "--", "sh", "-c", &script]);
+    let output = command
+        .arg(std::env::current_exe().unwrap())
+        .envs([PATIENT, ("OPENAI_BASE_URL", &openai)])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shipped = place.run(&["ship", "--once"]);
+    assert!(shipped.status.success(), "{shipped:?}");
+    // The call that passed, and the guard of another provider, which did not.
+    assert_eq!(
+        database.psql("SELECT provider, count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd) > 0 FROM ai_calls GROUP BY 1 ORDER BY 1"),
+        format!("mistral|1|{INPUT_TOKENS}|{OUTPUT_TOKENS}|t\nopenai|1|{INPUT_TOKENS}|{OUTPUT_TOKENS}|t")
+    );
+}
+
+#[test]
 fn calls_pass_while_recording_is_off_and_the_summary_says_so() {
     let (place, provider) = (Place::new(), FakeProvider::start().unwrap());
     let openai = format!("{}/v1", provider.url());

@@ -30,6 +30,27 @@ async fn a_client_that_leaves_before_the_answer_cancels_the_upstream() {
     assert_eq!(rows[0].model_requested.as_deref(), Some("m"));
 }
 
+/// Its end and that of a client that left look the same on the wire, and one who left is to cost nothing more.
+#[tokio::test]
+async fn a_client_that_ends_its_own_direction_before_the_answer_counts_as_one_that_left() {
+    use tokio::io::AsyncWriteExt;
+    let steps = vec![
+        Step::Gate,
+        send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let upstream = Upstream::always(steps).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let mut wire = Wire::connect(rig.address).await;
+    wire.send(post("/u/fake/v1/messages", &[], r#"{"model":"m"}"#))
+        .await;
+    upstream.request().await;
+    wire.stream.shutdown().await.unwrap();
+    upstream.lost_a_client().await;
+    assert!(wire.response("POST").await.is_none());
+    let rows = rig.rows_at_rest().await;
+    assert_eq!(rows[0].status, Some(Status::Cancelled));
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_a_stream_keeps_what_was_known_by_then() {
     let start = r#"data: {"type":"message_start","message":{"id":"msg_1","model":"claude-x","usage":{"input_tokens":9,"output_tokens":1}}}"#;

@@ -71,7 +71,8 @@ pub(crate) fn make_side_table(
 ) -> Result<bool, StoreError> {
     let standing = super::standing(tx, time_column, super::Purpose::Write)?;
     if standing.side != super::Side::Missing {
-        standing.ready()?;
+        let shape = standing.ready()?;
+        side::let_in_calls_without_a_row(tx, &shape)?;
         return Ok(false);
     }
     for statement in side::statements(&standing.shape, None) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hi, lo   the call's id
-//! row_id   the row of ai_calls
+//! row_id   the row of ai_calls; null for a call that another call's row stands for
 //! record   the record as merged so far, encoded
 //! ```
 //! A role needs SELECT, INSERT and DELETE: a record that changes is taken out and put in again, which is also the
@@ -13,7 +13,7 @@ use callmeter_core::{CallId, CallRecord};
 use super::shape::{SIDE_TABLE, Shape, TABLE};
 use super::statements::quoted;
 use crate::StoreError;
-use crate::postgres::connect::{Tx, byteas, int8, int8s, texts};
+use crate::postgres::connect::{Tx, byteas, int8, int8s, text, texts};
 
 /// The most rows that are pruned in one statement.
 const PRUNE_ROWS: i64 = 5_000;
@@ -22,7 +22,14 @@ const PRUNE_ROWS: i64 = 5_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
     pub(super) id: CallId,
-    pub(super) row_id: String,
+    pub(super) row_id: Option<String>,
+    pub(super) record: Vec<u8>,
+}
+
+/// An entry to be put in.
+pub(super) struct Entry {
+    pub(super) id: CallId,
+    pub(super) row_id: Option<String>,
     pub(super) record: Vec<u8>,
 }
 
@@ -32,7 +39,7 @@ pub(super) fn statements(shape: &Shape, role: Option<&str>) -> Vec<String> {
     let table = shape.table();
     let mut statements = vec![
         format!(
-            "CREATE TABLE IF NOT EXISTS {side} (hi bigint NOT NULL, lo bigint NOT NULL, row_id {} NOT NULL, \
+            "CREATE TABLE IF NOT EXISTS {side} (hi bigint NOT NULL, lo bigint NOT NULL, row_id {}, \
              record bytea NOT NULL, PRIMARY KEY (hi, lo))",
             shape.id_type
         ),
@@ -90,19 +97,26 @@ pub(super) fn take(
     Ok(taken)
 }
 
-/// Puts calls in. A call that another writer put in meanwhile is an error, and all is undone.
+/// Puts calls in, in the order of their ids. A call that another writer put in meanwhile is an error, and all is undone.
 pub(super) fn put(
     tx: &mut Tx<'_>,
     shape: &Shape,
-    calls: &[(CallId, &str, Vec<u8>)],
+    mut entries: Vec<Entry>,
 ) -> Result<(), StoreError> {
-    if calls.is_empty() {
+    if entries.is_empty() {
         return Ok(());
     }
-    let ids: Vec<CallId> = calls.iter().map(|(id, ..)| *id).collect();
+    entries.sort_by_key(|entry| entry.id);
+    let ids: Vec<CallId> = entries.iter().map(|entry| entry.id).collect();
     let (his, los) = halves(&ids);
-    let row_ids: Vec<&str> = calls.iter().map(|(_, row_id, _)| *row_id).collect();
-    let records: Vec<&[u8]> = calls.iter().map(|(.., record)| record.as_slice()).collect();
+    let row_ids: Vec<Option<&str>> = entries
+        .iter()
+        .map(|entry| entry.row_id.as_deref())
+        .collect();
+    let records: Vec<&[u8]> = entries
+        .iter()
+        .map(|entry| entry.record.as_slice())
+        .collect();
     let sql = format!(
         "INSERT INTO {} (hi, lo, row_id, record)
          SELECT g.hi, g.lo, CAST(g.row_id AS {}), g.record
@@ -112,6 +126,29 @@ pub(super) fn put(
     );
     let params = [int8s(&his), int8s(&los), texts(&row_ids), byteas(&records)];
     tx.execute(&sql, &params)?;
+    Ok(())
+}
+
+/// Whether it takes calls without a row. One that an older version made does once `callmeter migrate` has run.
+pub(super) fn takes_calls_without_a_row(
+    tx: &mut Tx<'_>,
+    shape: &Shape,
+) -> Result<bool, StoreError> {
+    let row = tx.query_opt(
+        "SELECT NOT attnotnull FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'row_id'",
+        &[text(&shape.side_table())],
+    )?;
+    Ok(row.is_some_and(|row| row.get(0)))
+}
+
+/// Lets a table of an older version take calls without a row, for its owner.
+pub(super) fn let_in_calls_without_a_row(tx: &mut Tx<'_>, shape: &Shape) -> Result<(), StoreError> {
+    if !takes_calls_without_a_row(tx, shape)? {
+        let side = shape.side_table();
+        tx.batch(&format!(
+            "ALTER TABLE {side} ALTER COLUMN row_id DROP NOT NULL"
+        ))?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 //! A batch is one transaction: rows sorted by id; what the side table knows of them is merged, where the role may
 //! update rows, and counted otherwise; what is new becomes a row and an entry of the side table. Two writers that
 //! bring the same call meet at the side table's key: one of them starts over and finds the call there. Sending a
-//! batch again, cut otherwise or in another order, changes nothing more (promise CM-5).
+//! batch again, cut otherwise or in another order, changes nothing more (promise CM-5). A guard's call that the proxy's
+//! row stands for gets no row, and an entry of the side table alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -219,62 +220,96 @@ impl Writing<'_, '_> {
             .collect();
         let mut fresh = Vec::new();
         let mut changed = Vec::new();
+        let mut without_row = Vec::new();
+        let mut appearing = Vec::new();
         for call in calls {
             let Some(known) = known.get(&call.call_id) else {
-                fresh.push(&**call);
+                if another_row_stands_for(call) {
+                    without_row.push(&**call);
+                } else {
+                    fresh.push(&**call);
+                }
                 continue;
             };
             let stored = side::decoded(known)?;
             let merged = stored.clone().merge(call);
             if merged == stored {
                 self.ack.unchanged += 1;
+            } else if known.row_id.is_none() {
+                appearing.push((known.clone(), merged));
             } else if self.shape.may_update {
                 changed.push((known.clone(), merged));
             } else {
                 self.ack.revision_not_applied += 1;
             }
         }
-        self.insert(&fresh)?;
-        self.update(&changed)
+        self.ack.inserted += fresh.len() as u64;
+        self.ack.unchanged += without_row.len() as u64;
+        self.ack.merged += (changed.len() + appearing.len()) as u64;
+        self.take(appearing.iter().chain(&changed).map(|(known, _)| known))?;
+        let still_without;
+        (still_without, appearing) = appearing
+            .into_iter()
+            .partition(|(_, merged)| another_row_stands_for(merged));
+        fresh.extend(appearing.iter().map(|(_, merged)| merged));
+        without_row.extend(still_without.iter().map(|(_, merged)| merged));
+        let mut entries = self.insert(&fresh)?;
+        entries.extend(self.update(&changed)?);
+        entries.extend(self.leave_out(&without_row)?);
+        side::put(self.tx, self.shape, entries)
     }
 
-    fn insert(&mut self, calls: &[&CallRecord]) -> Result<(), StoreError> {
+    /// Takes entries out that will be put in anew.
+    fn take<'k>(&mut self, known: impl Iterator<Item = &'k side::Known>) -> Result<(), StoreError> {
+        let mut known: Vec<_> = known.collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        known.sort_by_key(|known| known.id);
+        let ids: Vec<CallId> = known.iter().map(|known| known.id).collect();
+        let taken = side::take(self.tx, self.shape, &ids)?;
+        if taken.iter().eq(known) {
+            Ok(())
+        } else {
+            Err(LegacyError::Contended.into())
+        }
+    }
+
+    fn insert(&mut self, calls: &[&CallRecord]) -> Result<Vec<side::Entry>, StoreError> {
         let mut rows = Vec::with_capacity(calls.len());
         for call in calls {
             rows.push(self.row_of(call)?);
         }
         let row_ids = rows::insert(self.tx, self.shape, &rows)?;
-        let entries: Vec<_> = calls
-            .iter()
-            .zip(&row_ids)
-            .map(|(call, row_id)| (call.call_id, row_id.as_str(), call.encode()))
-            .collect();
-        side::put(self.tx, self.shape, &entries)?;
-        self.ack.inserted += calls.len() as u64;
-        Ok(())
+        let entries = calls.iter().zip(row_ids);
+        Ok(entries
+            .map(|(call, row_id)| entry(call, Some(row_id)))
+            .collect())
     }
 
-    fn update(&mut self, calls: &[(side::Known, CallRecord)]) -> Result<(), StoreError> {
-        if calls.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<CallId> = calls.iter().map(|(known, _)| known.id).collect();
-        let taken = side::take(self.tx, self.shape, &ids)?;
-        if !taken.iter().eq(calls.iter().map(|(known, _)| known)) {
-            return Err(LegacyError::Contended.into());
-        }
+    fn update(
+        &mut self,
+        calls: &[(side::Known, CallRecord)],
+    ) -> Result<Vec<side::Entry>, StoreError> {
         let mut changes = Vec::with_capacity(calls.len());
         for (known, merged) in calls {
-            changes.push((known.row_id.clone(), self.row_of(merged)?));
+            if let Some(row_id) = &known.row_id {
+                changes.push((row_id.clone(), self.row_of(merged)?));
+            }
         }
         rows::update(self.tx, self.shape, &changes)?;
-        let entries: Vec<_> = calls
-            .iter()
-            .map(|(known, merged)| (known.id, known.row_id.as_str(), merged.encode()))
-            .collect();
-        side::put(self.tx, self.shape, &entries)?;
-        self.ack.merged += calls.len() as u64;
-        Ok(())
+        let entries = calls.iter();
+        Ok(entries
+            .map(|(known, merged)| entry(merged, known.row_id.clone()))
+            .collect())
+    }
+
+    /// Calls that get no row. What is known of them is kept beside the table, for a record that gives them one.
+    fn leave_out(&mut self, calls: &[&CallRecord]) -> Result<Vec<side::Entry>, StoreError> {
+        if calls.is_empty() || !side::takes_calls_without_a_row(self.tx, self.shape)? {
+            return Ok(Vec::new());
+        }
+        Ok(calls.iter().map(|call| entry(call, None)).collect())
     }
 
     fn row_of(&mut self, call: &CallRecord) -> Result<LegacyRow, StoreError> {
@@ -286,6 +321,21 @@ impl Writing<'_, '_> {
         }
         Ok(row)
     }
+}
+
+fn entry(call: &CallRecord, row_id: Option<String>) -> side::Entry {
+    side::Entry {
+        id: call.call_id,
+        row_id,
+        record: call.encode(),
+    }
+}
+
+/// Whether the row of another call carries this one: a guard's around a call whose row the proxy made. Whoever counts
+/// rows or adds tokens up in a table without layers would count such a call twice (promise CM-5). An answer out of a
+/// cache passed no proxy and has no other row.
+fn another_row_stands_for(call: &CallRecord) -> bool {
+    call.is_counted_elsewhere() && call.cache_hit != Some(true)
 }
 
 fn sqlstate(error: &StoreError) -> Option<&str> {

@@ -181,9 +181,10 @@ fn truth_that_the_columns_cannot_say_is_in_meta() {
         call.error_kind = (*word == "partial").then_some(ErrorKind::Server);
         calls.push(call);
     }
-    let mut elsewhere = shop_call(9, 9);
-    elsewhere.flags.insert(Flags::COUNTED_ELSEWHERE);
-    calls.push(elsewhere);
+    let mut cached = shop_call(9, 9);
+    cached.flags.insert(Flags::COUNTED_ELSEWHERE);
+    cached.cache_hit = Some(true);
+    calls.push(cached);
     write(&mut store, &calls);
     assert_eq!(
         place.rows("SELECT status, error, cost_usd, meta FROM ai_calls ORDER BY id"),
@@ -193,6 +194,80 @@ fn truth_that_the_columns_cannot_say_is_in_meta() {
          error|server|0.004900|{\"callmeter.status\": \"partial\"}\n\
          ok||0.000000|{\"callmeter.unpriced\": \"counted_elsewhere\"}"
     );
+}
+
+/// A guard's call that the proxy's row stands for.
+fn elsewhere() -> callmeter_core::CallRecord {
+    let mut call = shop_call(0, 1);
+    call.flags.insert(Flags::COUNTED_ELSEWHERE);
+    call
+}
+
+/// What the proxy knows of the same call, where the request named it.
+fn on_the_wire() -> callmeter_core::CallRecord {
+    let mut call = shop_call(0, 1);
+    call.layer = Layer::Proxy;
+    call.caller = Some("python".to_owned());
+    call
+}
+
+#[test]
+fn a_guard_whose_call_the_proxy_s_row_carries_is_no_second_row() {
+    let place = Place::new();
+    let mut store = place.store();
+    let proxy = shop_call(0, 2);
+    let ack = write(&mut store, &[elsewhere(), proxy]);
+    assert_eq!((ack.inserted, ack.unchanged), (1, 1));
+    // Sent again, and told more of by its guard: still none.
+    assert_eq!(write(&mut store, &[elsewhere()]).unchanged, 1);
+    let mut later = elsewhere();
+    later.rev = 1;
+    later.usage = Usage::of(9_u64, 9_u64);
+    assert_eq!(write(&mut store, &[later]).merged, 1);
+    assert_eq!(
+        place.rows("SELECT count(*), sum(input_tokens), sum(cost_usd) FROM ai_calls"),
+        "1|1200|0.004900"
+    );
+    assert_eq!(
+        place.rows("SELECT count(*), count(row_id) FROM callmeter_ai_calls"),
+        "2|1"
+    );
+}
+
+#[test]
+fn a_guard_and_the_proxy_s_record_of_one_call_are_one_row_whichever_comes_first() {
+    let mut seen = std::collections::BTreeSet::new();
+    for first in [elsewhere(), on_the_wire()] {
+        let place = Place::new();
+        let mut store = place.store();
+        let second = if first.layer == Layer::Proxy {
+            elsewhere()
+        } else {
+            on_the_wire()
+        };
+        write(&mut store, &[first]);
+        write(&mut store, &[second.clone()]);
+        assert_eq!(write(&mut store, &[second]).unchanged, 1);
+        seen.insert(place.rows(
+            "SELECT caller, input_tokens, cost_usd, meta, (SELECT count(*) FROM callmeter_ai_calls WHERE row_id = t.id)
+             FROM ai_calls t",
+        ));
+    }
+    let rows: Vec<_> = seen.into_iter().collect();
+    assert_eq!(rows, ["sales_copy|1200|0.004900|{}|1"]);
+}
+
+#[test]
+fn a_side_table_of_an_older_version_goes_on_until_the_schema_is_migrated() {
+    let place = Place::new();
+    place.rows("ALTER TABLE callmeter_ai_calls ALTER COLUMN row_id SET NOT NULL");
+    let mut store = place.store();
+    assert_eq!(write(&mut store, &[elsewhere()]).unchanged, 1);
+    let counts = "SELECT (SELECT count(*) FROM ai_calls), count(*) FROM callmeter_ai_calls";
+    assert_eq!(place.rows(counts), "0|0");
+    assert!(!place.table().make_side_table().unwrap());
+    write(&mut store, &[elsewhere()]);
+    assert_eq!(place.rows(counts), "0|1");
 }
 
 #[test]

@@ -30,8 +30,7 @@ use crate::reprice::{
 use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, PostgresUrl, StoreError, StoredCall};
 
-/// Calls of the first slice, the most of any, and how long one shall take: half of the 100 ms for which the rollups
-/// may be locked, because a commit takes as long as the disk does.
+/// Calls of the first slice, the most of any, and half of how long one may lock the rollups: a commit adds to it.
 const PACE: Pace = Pace::new(500, 5_000, 50_000_000);
 /// How many calls a slice of an undo looks through for each that it may change.
 const WINDOW: u32 = 4;
@@ -339,9 +338,8 @@ fn book_of(
     Ok(book)
 }
 
-/// Up to which first half of an id a slice of an undo looks, `None` for to the end: so many calls further on, whether
-/// they are meant or not. Without it each slice would search all partitions that are ahead for their first call of
-/// the revision, of which the planner knows nothing.
+/// The first half of the id up to which a slice of an undo looks, `None` for to the end. Without it each would search
+/// all partitions ahead for a first call of the revision, of which the planner knows nothing.
 fn window_end(tx: &mut Tx<'_>, reprice: &Reprice, limit: u32) -> Result<Option<i64>, StoreError> {
     if reprice.undoes.is_none() {
         return Ok(None);
@@ -410,8 +408,7 @@ fn next_calls(
     Ok(calls)
 }
 
-/// Goes to the next window, or ends a reprice that has none, unless the calls that were found were merged while it
-/// waited for them; says whether there is more.
+/// Goes to the next window, or ends a reprice, unless what it found was merged meanwhile; says whether there is more.
 fn go_on_or_end(
     tx: &mut Tx<'_>,
     reprice: &Reprice,

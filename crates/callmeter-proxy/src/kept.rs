@@ -197,7 +197,7 @@ impl Shelves {
             return;
         }
         let shelves = Arc::downgrade(self);
-        let pause = self.idle_for / SWEEPS;
+        let pause = self.idle_for.checked_div(SWEEPS).unwrap_or_default();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause.max(Duration::from_millis(1))).await;

@@ -1,4 +1,4 @@
-//! The threads that serve connections, one for each core, each with a runtime of its own.
+//! The threads that serve connections, one for each core up to eight, each with a runtime of its own.
 //!
 //! A connection stays with the thread that it was given to, and so do the connections to upstreams that its requests
 //! use: nothing is woken on another core, and no lock is waited for. The thread with the fewest connections gets the
@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 
 use crate::connection;
 use crate::engine::{Engine, Stage};
+
+/// Threads beyond these would have nothing to do: each passes some ten thousand requests a second.
+const MOST: usize = 8;
 
 /// See the module.
 pub(crate) struct Workers {
@@ -42,9 +45,10 @@ struct Counted {
 }
 
 impl Workers {
-    /// Starts a thread for each core; fails where there cannot be one.
+    /// Starts the threads; fails where there cannot be one.
     pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
-        let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let count = cores.min(MOST);
         let (ending, ended) = mpsc::channel(1);
         let mut workers = Vec::with_capacity(count);
         for _ in 0..count {
@@ -60,8 +64,12 @@ impl Workers {
 
     /// Gives a connection to the worker with the fewest.
     pub(crate) fn give(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let working = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.give.is_closed());
         let least = |worker: &&Worker| worker.load.load(Ordering::Relaxed);
-        if let Some(worker) = self.workers.iter().min_by_key(least) {
+        if let Some(worker) = working.min_by_key(least) {
             let counted = Counted::new(&worker.load, permit);
             let _ = worker.give.send(Arrival { stream, counted });
         }

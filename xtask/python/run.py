@@ -38,11 +38,12 @@ def tools():
     return python
 
 
-def wheel(python):
-    wheels = TARGET / "wheels"
+def wheel(python, name="wheels", *options):
+    """A wheel, in a directory of that name."""
+    wheels = TARGET / name
     for old in wheels.glob("*.whl"):
         old.unlink()
-    build = [python.parent / "maturin", "build", "--quiet", "--locked", "--strip", "--out", wheels]
+    build = [python.parent / "maturin", "build", "--quiet", "--locked", "--strip", "--out", wheels, *options]
     # Lines of cargo's, none of the tests'.
     run(*build, "--interpreter", python, cwd=PACKAGE, stdout=sys.stderr)
     (built,) = wheels.glob("*.whl")
@@ -84,4 +85,5 @@ def main():
     sys.exit(code)
 
 
-main()
+if __name__ == "__main__":
+    main()

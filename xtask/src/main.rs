@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `check`, `simulate`, `fuzz`, `prices`.
+//! Developer commands: `cargo xtask test`, `check`, `simulate`, `fuzz`, `bench`, `prices`.
 //!
 //! Each command needs nothing but Rust, git and the package registries; of `test --full` two areas also need Python
 //! and a C++ compiler. It runs from any directory of the
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         ["check", rest @ ..] => check::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["bench", "python", rest @ ..] => python::bench(rest),
         ["prices", rest @ ..] => prices::build(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
@@ -65,6 +66,7 @@ cargo xtask check [NAME…]           check all but the tests: {}
 cargo xtask simulate [--seeds N]    run the fault simulation; --help tells more
 cargo xtask fuzz [--runs N] [TARGET…]
                                     fuzz readers and adopter, bounded
+cargo xtask bench python [ARG…]     measure the Python package; --help tells more
 cargo xtask prices [--print]        write the built-in price book from its sources
 ",
         tests::names().join(", "),

@@ -1,6 +1,8 @@
-//! Which Python runs the tests of the package, and how: see `xtask/python/run.py`.
+//! Which Python runs the tests and benches of the package: see `xtask/python/run.py` and `bench.py`.
 
 use std::process::Command;
+
+use anyhow::{Context, Result};
 
 use crate::shell;
 
@@ -17,6 +19,19 @@ const CANDIDATES: [&str; 6] = [
 
 /// The tests of the package, on a wheel in a clean environment. `PYTHON` names another Python than the one found.
 pub(crate) fn tests(_: bool) -> Command {
+    script("xtask/python/run.py")
+}
+
+/// Measures the package on release wheels; arguments go to its bench of calls.
+pub(crate) fn bench(args: &[&str]) -> Result<bool> {
+    let mut command = script("xtask/python/bench.py");
+    let status = command.args(args).status();
+    let status = status.with_context(|| format!("cannot start `{}`", shell::shown(&command)))?;
+    Ok(status.success())
+}
+
+/// A script of ours, by the Python that was named or found.
+fn script(path: &str) -> Command {
     let named = std::env::var("PYTHON").ok();
     let found = named.or_else(|| {
         CANDIDATES
@@ -29,15 +44,13 @@ pub(crate) fn tests(_: bool) -> Command {
         let mut missing = Command::new("sh");
         missing.args([
             "-c",
-            "echo 'the tests of the Python package need Python 3.10 or newer with venv: \
+            "echo 'the Python package needs Python 3.10 or newer with venv: \
              install python3 and python3-venv, or name one in PYTHON' >&2; exit 1",
         ]);
         return missing;
     };
     let mut command = Command::new(python);
-    command
-        .arg("xtask/python/run.py")
-        .current_dir(shell::root());
+    command.arg(path).current_dir(shell::root());
     command
 }
 

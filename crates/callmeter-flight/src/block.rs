@@ -63,11 +63,13 @@ impl Block<'_> {
         }
     }
 
-    /// The slot that the next claim takes, if nobody else comes.
+    /// The slot that the claim after the next takes, if nobody else comes; past the block's end where it has none.
     #[inline]
-    pub(crate) fn next_free(&self) -> Option<usize> {
+    pub(crate) fn free_after_next(&self) -> usize {
         let free = self.0[block::CLAIM].load(Ordering::Relaxed) & FREE_BITS;
-        (free != 0).then(|| free.trailing_zeros() as usize)
+        // As if the next block's slots were free, which this thread would turn to.
+        let free = free | u64::MAX << FREE_BITS.count_ones();
+        (free & free.wrapping_sub(1)).trailing_zeros() as usize
     }
 
     /// Gives slots back, a bit each. Whoever does this has seen their states and set them to free.

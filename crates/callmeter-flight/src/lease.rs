@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Which files this process has open, by the id of the process that opened them: a forked child
 /// inherits the list and none of the locks.
@@ -74,8 +75,11 @@ impl Drop for Lease {
 }
 
 fn held() -> io::Result<MutexGuard<'static, BTreeMap<PathBuf, u32>>> {
-    static FIRST: OnceLock<u32> = OnceLock::new();
-    let first = *FIRST.get_or_init(std::process::id);
+    // No `OnceLock`: a fork may fall into its first use, and it is a lock itself.
+    static FIRST: AtomicU32 = AtomicU32::new(0);
+    let me = std::process::id();
+    let first = FIRST.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed);
+    let is_first = first.is_ok() || first == Err(me);
     for _ in 0..10_000 {
         match HELD.try_lock() {
             Ok(held) => return Ok(held),
@@ -83,7 +87,7 @@ fn held() -> io::Result<MutexGuard<'static, BTreeMap<PathBuf, u32>>> {
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
         }
     }
-    if std::process::id() == first {
+    if is_first {
         // No fork: the holder only had no time to run on a busy machine.
         return Ok(HELD.lock().unwrap_or_else(PoisonError::into_inner));
     }

@@ -11,10 +11,11 @@
 //! [`finish`](FlightBuffer::finish) returns (CM-4), as far as the [`Place`] does; each call is counted in
 //! exactly one place (CM-3, [`Standing`]).
 //!
-//! Leaves to others: the clock and the ids, the spool, and when to do all this.
+//! Leaves to others: the wall clock and the ids, the spool, and when to do all this. A [`MonotonicClock`] is here because
+//! it is read by an instruction.
 //!
-//! The only crate with `unsafe`: a mapping, a page that tells a forked child, and the handlers of fork
-//! (`region`, `fork`, `gate`). The
+//! The only crate with `unsafe`: a mapping, a page that tells a forked child, the handlers of fork, and the
+//! processor's counter (`region`, `fork`, `gate`, `tsc`). The
 //! state machine and its memory ordering are in `slot`, the layout of format 1 in `layout`, the why in
 //! `docs/internals/flight.md`.
 #![deny(
@@ -40,6 +41,8 @@ mod sync;
 
 #[cfg_attr(loom, allow(dead_code))]
 mod block;
+#[cfg_attr(loom, allow(dead_code))]
+mod line;
 #[cfg(all(loom, test))]
 mod models;
 #[cfg_attr(loom, allow(dead_code))]
@@ -53,6 +56,8 @@ mod assembly;
 mod buffer;
 #[cfg(not(loom))]
 mod checksum;
+#[cfg(not(loom))]
+mod clock;
 #[cfg(not(loom))]
 mod drain;
 #[cfg(not(loom))]
@@ -96,6 +101,8 @@ mod thread;
 #[cfg(not(loom))]
 mod told;
 #[cfg(not(loom))]
+mod tsc;
+#[cfg(not(loom))]
 mod view;
 #[cfg(not(loom))]
 mod words;
@@ -104,6 +111,7 @@ mod words;
 mod exports {
     pub use crate::adopt::{Adopted, AdoptedCalls, Adopter};
     pub use crate::buffer::{FlightBuffer, Options};
+    pub use crate::clock::MonotonicClock;
     pub use crate::drain::Drainer;
     pub use crate::error::FlightError;
     pub use crate::fields::{Fields, Value};

@@ -8,6 +8,7 @@ use loom::thread;
 
 use crate::block::{Block, Purpose};
 use crate::layout::{BLOCK_WORDS, block};
+use crate::line::{Line, SharedLine};
 use crate::slot::{State, set_state, state_of};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -137,5 +138,28 @@ fn whoever_sees_a_call_open_or_finished_sees_all_that_was_written_before() {
             _ => {}
         }
         caller.join().unwrap();
+    });
+}
+
+#[test]
+fn a_line_is_read_whole_or_not_at_all_while_it_changes() {
+    loom::model(|| {
+        let line_of = |n: u64| Line {
+            ticks: n,
+            ns: n * 10,
+            pace: n * 100,
+            reach: n * 1_000,
+        };
+        let shared = Arc::new(SharedLine::new(line_of(1)));
+        let other = Arc::clone(&shared);
+        let writer = thread::spawn(move || {
+            other.set(line_of(2));
+            other.set(line_of(3));
+        });
+        if let Some(line) = shared.get() {
+            assert_eq!(line, line_of(line.ticks));
+        }
+        writer.join().unwrap();
+        assert_eq!(shared.get(), Some(line_of(3)));
     });
 }

@@ -128,7 +128,8 @@ pub(crate) fn write_result(
         .map_or(0, |first| u64::from(*first).saturating_add(1));
     let lengths = text_len as u64 | first << 16 | (tails.len() as u64) << 32;
     put(slot, slot::TEXT, lengths);
-    let sum = result_checksum(slot.as_slice(), 0, key);
+    // Over the words in hand: read back, each would wait for its store.
+    let sum = sum_of_result(slot.as_slice(), 0, key, [present, small, lengths, answered]);
     put(slot, slot::RESULT_CHECKSUM, sum);
 }
 
@@ -273,14 +274,25 @@ pub(crate) fn opening_checksum(words: &(impl Words + ?Sized), at: usize, key: u6
     sum.end()
 }
 
-#[inline]
+/// The checksum of a result by the words as they lie.
 pub(crate) fn result_checksum(words: &(impl Words + ?Sized), at: usize, key: u64) -> u64 {
+    let head = [slot::PRESENT, slot::SMALL, slot::TEXT, slot::ANSWERED];
+    let head = head.map(|place| words.word(at.wrapping_add(place)));
+    sum_of_result(words, at, key, head)
+}
+
+#[inline(always)]
+fn sum_of_result(
+    words: &(impl Words + ?Sized),
+    at: usize,
+    key: u64,
+    [present, small, lengths, answered]: [u64; 4],
+) -> u64 {
     let word = |place: usize| words.word(at.wrapping_add(place));
     let mut sum = Checksum::new(!key);
     sum.pair(word(slot::ID_HI), word(slot::ID_LO));
-    let (present, lengths) = (word(slot::PRESENT), word(slot::TEXT));
-    sum.pair(present, word(slot::SMALL));
-    sum.pair(lengths, word(slot::ANSWERED));
+    sum.pair(present, small);
+    sum.pair(lengths, answered);
     let mut bits = present & KNOWN_NUMBERS;
     while bits != 0 {
         let number = bits.trailing_zeros() as usize;

@@ -151,8 +151,14 @@ impl FlightBuffer {
     /// ```
     #[inline]
     pub fn open_slot<'a>(&'a self, call: &'a FlightSlot) -> Result<OpenSlot<'a>, Refused> {
-        let slot = self.slot_of(call)?;
-        Ok(OpenSlot { buffer: self, slot })
+        Ok(OpenSlot::new(self, self.slot_of(call)?))
+    }
+}
+
+impl<'a> OpenSlot<'a> {
+    #[inline(always)]
+    pub(crate) const fn new(buffer: &'a FlightBuffer, slot: &'a Slot) -> Self {
+        Self { buffer, slot }
     }
 }
 
@@ -162,33 +168,65 @@ impl OpenSlot<'_> {
     /// # Errors
     /// [`Refused::NoRoom`] when the slot's text has no room for it: the earlier value is gone, and this one is
     /// to be handed to [`finish`](FlightBuffer::finish).
-    // Always: a field that is known while compiling then costs its stores.
     #[inline(always)]
     pub fn tell(self, field: Field, value: Value<'_>) -> Result<(), Refused> {
+        if self.tell_in_place(field, value) {
+            Ok(())
+        } else {
+            self.tell_anywhere(field, value)
+        }
+    }
+
+    /// Tells the call a value whose field has a place of its own, if none of it stands in the text; else nothing
+    /// happened, and [`tell`](Self::tell) does it.
+    // Always: a field that is known while compiling then costs its stores.
+    #[inline(always)]
+    pub fn tell_in_place(self, field: Field, value: Value<'_>) -> bool {
+        let slot = self.slot;
+        let place = place_of(field.tag());
+        let Some(part) = part_of(place) else {
+            return false;
+        };
+        if get(slot, IN_TEXT) & bit(field.tag()) != 0 {
+            return false;
+        }
+        let code = match (place, value) {
+            (Place::Answered(_), Value::Text(name)) => {
+                let name = self.place_of(field.tag(), name);
+                (name != 0).then_some(u64::from(name))
+            }
+            _ => coded(place, value),
+        };
+        let Some(code) = code else {
+            return false;
+        };
+        if let (Place::Number(at), Value::Int(number)) = (place, value) {
+            put(slot, slot::NUMBERS.wrapping_add(at as usize), number);
+        }
+        put_part(slot, part, code);
+        true
+    }
+
+    /// Tells the call a value that belongs into the text, or of which an earlier one stands there.
+    #[inline(never)]
+    fn tell_anywhere(self, field: Field, value: Value<'_>) -> Result<(), Refused> {
         let slot = self.slot;
         let tag = field.tag();
-        let place = place_of(tag);
         if get(slot, IN_TEXT) & bit(tag) != 0 {
             remove_entry(slot, tag);
-        }
-        if let (Some(part), Some(code)) = (part_of(place), coded(place, value)) {
-            if let (Place::Number(at), Value::Int(number)) = (place, value) {
-                put(slot, slot::NUMBERS.wrapping_add(at as usize), number);
-            }
-            put_part(slot, part, code);
-            return Ok(());
-        }
-        let name = match (place, value) {
-            (Place::Answered(_) | Place::Recurring, Value::Text(name)) => self.place_of(tag, name),
-            _ => 0,
-        };
-        if let Some(part) = part_of(place) {
-            // Without a place in the table it is a text.
-            put_part(slot, part, u64::from(name));
-            if name != 0 {
+            if self.tell_in_place(field, value) {
                 return Ok(());
             }
         }
+        let place = place_of(tag);
+        if let Some(part) = part_of(place) {
+            // It is a text now.
+            put_part(slot, part, 0);
+        }
+        let name = match (place, value) {
+            (Place::Recurring, Value::Text(name)) => self.place_of(tag, name),
+            _ => 0,
+        };
         self.tell_text(tag, name, value)
     }
 

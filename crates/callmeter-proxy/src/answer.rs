@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use callmeter_core::ErrorKind;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::client_io::ClientState;
+use crate::kept::UpstreamBody;
 use crate::outer::OuterGuard;
 use crate::record::Try;
 use crate::tally::Tally;
@@ -72,7 +73,7 @@ impl Answer {
 
 /// The upstream's body as it passes.
 pub(crate) struct Metered {
-    inner: Incoming,
+    inner: UpstreamBody,
     /// What was read of it already.
     ahead: VecDeque<Frame<Bytes>>,
     call: Option<Box<Try>>,
@@ -80,7 +81,7 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    pub(crate) fn new(inner: Incoming, call: Option<Box<Try>>) -> Self {
+    pub(crate) fn new(inner: UpstreamBody, call: Option<Box<Try>>) -> Self {
         let mut metered = Self {
             inner,
             ahead: VecDeque::new(),

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) enum BodyError {
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// Whether the client said how long it is.
     is_sized: bool,
     /// What it takes of the budget, for as long as it is held.
@@ -123,7 +123,7 @@ pub(crate) async fn hold(mut passing: Box<Passing>, budget: &Budget) -> Result<T
                     room = room.saturating_add(more);
                 }
             }
-            Err(frame) => trailers = frame.into_trailers().ok(),
+            Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
     let bytes = match (passing.ahead.pop_front(), passing.ahead.is_empty()) {
@@ -157,6 +157,8 @@ pub(crate) struct Passing {
     pause: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     reader: Option<SharedReader>,
+    /// Lives as long as there is more of it to send.
+    upload: Arc<()>,
 }
 
 /// The reader of a request whose body passes: answers may come before its end.
@@ -191,6 +193,7 @@ impl Passing {
             pause,
             timer: None,
             reader: None,
+            upload: Arc::default(),
         })
     }
 
@@ -233,6 +236,16 @@ impl Passing {
     }
 }
 
+impl OutBody {
+    /// Stands for as long as the body is not sent to its end, where it passes as it comes.
+    pub(crate) fn upload(&self) -> Option<Weak<()>> {
+        match self {
+            Self::Passing(passing) => Some(Arc::downgrade(&passing.upload)),
+            Self::Empty | Self::Held(_) => None,
+        }
+    }
+}
+
 impl Body for OutBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -246,7 +259,9 @@ impl Body for OutBody {
             Self::Empty => Poll::Ready(None),
             Self::Held(held) => {
                 let frame = if held.bytes.is_empty() {
-                    held.trailers.take().map(Frame::trailers)
+                    held.trailers
+                        .take()
+                        .map(|trailers| Frame::trailers(*trailers))
                 } else {
                     Some(Frame::data(std::mem::take(&mut held.bytes)))
                 };

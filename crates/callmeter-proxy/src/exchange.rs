@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use callmeter_core::ErrorKind;
 use callmeter_wire::{Api, RequestFacts, RequestReader};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue,
     TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 
@@ -31,6 +32,7 @@ use crate::config::Upstream;
 use crate::engine::Engine;
 use crate::failure::{body_refusal, kind_of, refusal_of};
 use crate::hop::{self, Keep};
+use crate::kept::UpstreamBody;
 use crate::outer::OuterGuard;
 use crate::pool::Pool;
 use crate::record::{Request as Recorded, Try};
@@ -217,7 +219,8 @@ impl Exchange<'_> {
                 call.join(chain);
             }
             self.spent = self.spent.saturating_add(ready.elapsed());
-            let sent = self.engine.pools.send(self.pool, request).await;
+            let pools = &self.engine.pools;
+            let sent = pools.send(self.pool, &upstream.url, request).await;
             let answered = Instant::now();
             let response = match sent {
                 Ok(response) => response,
@@ -248,7 +251,7 @@ impl Exchange<'_> {
             if let Some(next) = next
                 && is_worth_another_try(parts.status)
             {
-                fall_back(Metered::new(body, call), next).await;
+                Box::pin(fall_back(Metered::new(body, call), next)).await;
                 continue;
             }
             if next.is_none()
@@ -361,15 +364,10 @@ impl Exchange<'_> {
         };
         let authority = upstream.url.authority.as_str();
         headers.insert(HOST, HeaderValue::from_str(authority).map_err(|_| bad())?);
-        let uri = Uri::builder()
-            .scheme(upstream.url.scheme.clone())
-            .authority(upstream.url.authority.clone())
-            .path_and_query(path)
-            .build()
-            .map_err(|_| bad())?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| bad())?;
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
         *request.extensions_mut() = extensions;
         if self.parts.version == Version::HTTP_11 {
@@ -428,7 +426,7 @@ impl Exchange<'_> {
     /// Lets client and upstream speak another protocol, unread.
     fn switch(
         self,
-        mut response: Response<Incoming>,
+        mut response: Response<UpstreamBody>,
         on_client: Option<OnUpgrade>,
         call: Option<Box<Try>>,
     ) -> Result<Response<Answer>, Refusal> {
@@ -445,7 +443,8 @@ impl Exchange<'_> {
         };
         self.client.leave();
         crate::tunnel::join(self.engine, on_client, on_upstream);
-        let (mut parts, _) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        body.work_alone();
         hop::strip(&mut parts.headers, Keep::Upgrade);
         Ok(Response::from_parts(parts, Answer::own(None)))
     }

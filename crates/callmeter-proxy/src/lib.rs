@@ -12,7 +12,8 @@
 //! that is off, full or broken lets traffic flow all the same.
 //!
 //! Leaves to others: reading traffic (`callmeter-wire`), rows (`callmeter`), settings and commands (the
-//! command line). It runs on the caller's tokio runtime.
+//! command line). It listens on the caller's tokio runtime and serves
+//! on threads of its own, one for each core.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -51,6 +52,7 @@ mod exchange;
 mod failure;
 mod hop;
 mod interim;
+mod kept;
 mod observe;
 mod outer;
 mod pool;
@@ -62,6 +64,7 @@ mod tally;
 mod tunnel;
 mod url;
 mod usage_event;
+mod workers;
 
 pub use admin::{Admin, AdminAnswer};
 pub use config::{Limits, Outbound, ProxyConfig, Route, Timeouts, Upstream};

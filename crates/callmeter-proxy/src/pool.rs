@@ -1,11 +1,12 @@
-//! Kept connections to upstreams, in three pools that never mix.
+//! Who asks an upstream, by three ways that never mix.
 //!
 //! ```text
 //! exact     HTTP/1.1, letter case kept: for clients that speak it
 //! framed    HTTP/2 where the upstream grants it over TLS: for clients that speak it
 //! guarded   HTTP/1.1 to addresses that came with a request
 //! ```
-//! A client that speaks HTTP/1.1 gets what the upstream would have said to it in HTTP/1.1.
+//! A client that speaks HTTP/1.1 gets what the upstream would have said to it in HTTP/1.1, on a connection of
+//! [`Keep`]. Requests of HTTP/2 share connections, which hyper's pool keeps.
 
 use std::error::Error;
 use std::future::Future;
@@ -13,15 +14,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
-use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use crate::body::{BodyError, OutBody};
 use crate::config::ProxyConfig;
 use crate::dial::{DialError, Dialer, Link, Reach};
+use crate::kept::{Keep, UpstreamBody};
+use crate::url::UpstreamUrl;
 
 /// Which pool a request takes its connection from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +37,9 @@ pub(crate) enum Pool {
 
 /// See the module.
 pub(crate) struct Pools {
-    exact: Client<Connector, OutBody>,
+    exact: Keep,
     framed: Client<Connector, OutBody>,
-    guarded: Client<Connector, OutBody>,
+    guarded: Keep,
 }
 
 /// Why there is no answer.
@@ -51,48 +55,70 @@ pub(crate) enum SendError {
 
 impl Pools {
     pub(crate) fn new(config: &ProxyConfig, dialer: &Arc<Dialer>) -> Self {
-        let make = |reach, offer_h2| {
-            let connector = Connector {
-                dialer: Arc::clone(dialer),
-                reach,
-                offer_h2,
-            };
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(config.timeouts.idle_upstream)
-                .http1_preserve_header_case(true)
-                .http1_max_headers(config.limits.headers.saturating_mul(4))
-                .http1_max_buf_size(config.limits.head_bytes.saturating_mul(4).max(8 * 1024))
-                .set_host(false)
-                .build(connector)
+        let idle_for = config.timeouts.idle_upstream;
+        let head_bytes = config.limits.head_bytes.saturating_mul(4).max(8 * 1024);
+        let keep = |reach| {
+            let mut builder = http1::Builder::new();
+            builder
+                .preserve_header_case(true)
+                .max_headers(config.limits.headers.saturating_mul(2))
+                .max_buf_size(head_bytes);
+            Keep::new(builder, dialer, reach, idle_for)
+        };
+        let connector = Connector {
+            dialer: Arc::clone(dialer),
         };
         Self {
-            exact: make(Reach::Configured, false),
-            framed: make(Reach::Configured, true),
-            guarded: make(Reach::Guarded, false),
+            exact: keep(Reach::Configured),
+            framed: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(idle_for)
+                .http1_preserve_header_case(true)
+                .http1_max_headers(config.limits.headers.saturating_mul(2))
+                .http1_max_buf_size(head_bytes)
+                .set_host(false)
+                .build(connector),
+            guarded: keep(Reach::Guarded),
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request, its target a path, and waits for the head of its answer.
     pub(crate) async fn send(
         &self,
         pool: Pool,
-        request: Request<OutBody>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let client = match pool {
-            Pool::Exact => &self.exact,
-            Pool::Framed => &self.framed,
-            Pool::Guarded => &self.guarded,
-        };
-        client
-            .request(request)
-            .await
-            .map_err(|error| reason(&error))
+        upstream: &UpstreamUrl,
+        mut request: Request<OutBody>,
+    ) -> Result<Response<UpstreamBody>, SendError> {
+        match pool {
+            Pool::Exact => self.exact.send(upstream, request).await,
+            Pool::Guarded => self.guarded.send(upstream, request).await,
+            Pool::Framed => {
+                *request.uri_mut() = absolute(upstream, request.uri().path_and_query())?;
+                let sent = self.framed.request(request).await;
+                let answer = sent.map_err(|error| reason(&error))?;
+                Ok(answer.map(UpstreamBody::driven))
+            }
+        }
     }
 }
 
-fn reason(error: &ClientError) -> SendError {
+/// A target that names the upstream as well.
+pub(crate) fn absolute(
+    upstream: &UpstreamUrl,
+    path: Option<&PathAndQuery>,
+) -> Result<Uri, SendError> {
+    let path = path.cloned();
+    Uri::builder()
+        .scheme(upstream.scheme.clone())
+        .authority(upstream.authority.clone())
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build()
+        .map_err(|_| SendError::Broken)
+}
+
+/// Why a request failed, of an error that was made of the cause.
+pub(crate) fn reason(error: &(dyn Error + 'static)) -> SendError {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(at) = source {
         if let Some(error) = at.downcast_ref::<DialError>() {
@@ -106,11 +132,10 @@ fn reason(error: &ClientError) -> SendError {
     SendError::Broken
 }
 
+/// Dials for hyper's pool.
 #[derive(Clone)]
 struct Connector {
     dialer: Arc<Dialer>,
-    reach: Reach,
-    offer_h2: bool,
 }
 
 impl Service<Uri> for Connector {
@@ -123,13 +148,9 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self {
-            dialer,
-            reach,
-            offer_h2,
-        } = self.clone();
+        let dialer = Arc::clone(&self.dialer);
         Box::pin(async move {
-            let link = dialer.open(&uri, reach, offer_h2).await?;
+            let link = dialer.open(&uri, Reach::Configured, true).await?;
             Ok(TokioIo::new(link))
         })
     }

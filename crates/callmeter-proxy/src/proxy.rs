@@ -1,6 +1,7 @@
 //! A proxy from its first connection to its last: binding, accepting, draining.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,13 +9,11 @@ use std::time::Duration;
 
 use callmeter::Callmeter;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
 use crate::body::Budget;
 use crate::config::ProxyConfig;
-use crate::connection;
 use crate::dial::Dialer;
 use crate::engine::{Engine, Stage};
 use crate::error::ProxyError;
@@ -23,6 +22,7 @@ use crate::pool::Pools;
 use crate::record::Recording;
 use crate::routes::Routes;
 use crate::tally::{Figures, Tally};
+use crate::workers::Workers;
 
 /// A proxy that listens; [`serve`](Self::serve) lets it work.
 #[must_use = "a proxy does nothing until it serves"]
@@ -124,9 +124,10 @@ impl Proxy {
         let (set_stage, stage) = watch::channel(Stage::Serving);
         let limits = config.limits;
         let drain = config.timeouts.drain;
-        let engine = Arc::new(Engine {
-            pools: Pools::new(&config, &dialer),
-            routes,
+        let pools = Pools::new(&config, &dialer);
+        let engine = Engine {
+            pools,
+            routes: Arc::new(routes),
             dialer,
             recording: Arc::new(Recording {
                 callmeter: recorder,
@@ -138,23 +139,28 @@ impl Proxy {
             budget: Budget::new(limits.replay_bytes, limits.all_replay_bytes),
             port: local_addr.port(),
             stage,
-            config,
-        });
-        let mut connections = JoinSet::new();
-        accept(
-            &listener,
-            &engine,
-            &mut connections,
-            limits.connections,
-            shutdown,
-        )
-        .await;
+            config: Arc::new(config),
+        };
+        let most = limits.connections.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(most));
+        let workers = match Workers::start(&engine) {
+            Ok(workers) => workers,
+            Err(error) => {
+                tracing::error!(target: "callmeter", %error, "the proxy has no thread to serve on");
+                return Summary {
+                    figures: tally.figures(),
+                    is_drained: true,
+                };
+            }
+        };
+        accept(&listener, &workers, &places, shutdown).await;
         drop(listener);
         let _ = set_stage.send(Stage::Draining);
-        let ended = async { while connections.join_next().await.is_some() {} };
+        let all = u32::try_from(most).unwrap_or(u32::MAX);
+        let ended = places.acquire_many(all);
         let is_drained = tokio::time::timeout(drain, ended).await.is_ok();
         let _ = set_stage.send(Stage::Stopped);
-        connections.shutdown().await;
+        workers.end().await;
         Summary {
             figures: tally.figures(),
             is_drained,
@@ -162,26 +168,29 @@ impl Proxy {
     }
 }
 
+/// Gives connections to the workers, as many at a time as there are places.
 async fn accept(
     listener: &TcpListener,
-    engine: &Arc<Engine>,
-    connections: &mut JoinSet<()>,
-    limit: usize,
+    workers: &Workers,
+    places: &Arc<Semaphore>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
     let mut is_failing = false;
     loop {
-        while connections.try_join_next().is_some() {}
-        let is_full = connections.len() >= limit;
+        let arriving = async {
+            let place = Arc::clone(places).acquire_owned().await;
+            let place = place.map_err(io::Error::other)?;
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, io::Error>((stream.into_std()?, place))
+        };
         tokio::select! {
             biased;
             () = &mut shutdown => return,
-            _ = connections.join_next(), if is_full => {}
-            accepted = listener.accept(), if !is_full => match accepted {
-                Ok((stream, _)) => {
+            arrived = arriving => match arrived {
+                Ok((stream, place)) => {
                     is_failing = false;
-                    connections.spawn(connection::serve(Arc::clone(engine), stream));
+                    workers.give(stream, place);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {

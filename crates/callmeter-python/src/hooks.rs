@@ -75,15 +75,14 @@ pub(crate) fn is_costed() -> bool {
     IS_COSTED.load(Ordering::Relaxed)
 }
 
-/// Lets the host's registry see a caller that it has not seen yet.
+/// Whether the host has a registry of callers.
 #[inline]
-pub(crate) fn consult_registry(caller: &Bound<'_, PyAny>) {
-    if HAS_REGISTRY.load(Ordering::Relaxed) {
-        consult(caller);
-    }
+pub(crate) fn has_registry() -> bool {
+    HAS_REGISTRY.load(Ordering::Relaxed)
 }
 
-fn consult(caller: &Bound<'_, PyAny>) {
+/// Lets the host's registry see a caller that it has not seen yet.
+pub(crate) fn consult_registry(caller: &Bound<'_, PyAny>) {
     let py = caller.py();
     let registry = REGISTRY.try_lock().ok().and_then(|registry| {
         let registry = registry.as_ref()?;

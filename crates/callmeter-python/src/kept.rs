@@ -12,6 +12,8 @@ use crate::text::count;
 pub(crate) enum Tokens {
     /// Nobody said anything: 0 to the host, unknown to the row.
     Unsaid,
+    /// The same number to both.
+    Count(u64),
     Said {
         seen: Py<PyAny>,
         recorded: TokenCount,
@@ -30,28 +32,56 @@ pub(crate) enum Lasted {
 
 impl Tokens {
     pub(crate) fn of(value: Option<&Bound<'_, PyAny>>) -> Self {
-        value.map_or(Self::Unsaid, |value| {
-            let counted = count(value);
-            Self::Said {
+        let Some(value) = value else {
+            return Self::Unsaid;
+        };
+        let counted = count(value);
+        match counted.recorded {
+            TokenCount::Known(count) => Self::Count(count),
+            recorded => Self::Said {
                 seen: counted.seen.unbind(),
-                recorded: counted.recorded,
-            }
-        })
+                recorded,
+            },
+        }
+    }
+
+    /// As the row counts them, where nobody has to be asked.
+    pub(crate) fn recorded(&self) -> Option<TokenCount> {
+        match self {
+            Self::Unsaid => Some(TokenCount::Absent),
+            Self::Count(count) => Some(TokenCount::Known(*count)),
+            Self::Said { recorded, .. } => Some(*recorded),
+            Self::Assigned(_) => None,
+        }
     }
 
     pub(crate) fn seen(&self, py: Python<'_>) -> Py<PyAny> {
         match self {
             Self::Unsaid => PyInt::new(py, 0).into_any().unbind(),
+            Self::Count(count) => PyInt::new(py, *count).into_any().unbind(),
             Self::Said { seen, .. } | Self::Assigned(seen) => seen.clone_ref(py),
         }
     }
 }
 
 impl Lasted {
+    /// How long ago it began, where that is the host's clock to say.
+    pub(crate) fn since_us(&self) -> Option<u64> {
+        match self {
+            Self::Since(began) => Some(micros(began.elapsed())),
+            _ => None,
+        }
+    }
+
+    /// Whether the call has ended.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self, Self::Microseconds(_) | Self::Assigned(_))
+    }
+
     pub(crate) fn known_us(&self, py: Python<'_>) -> Option<u64> {
         match self {
             Self::NotYet => None,
-            Self::Since(began) => Some(micros(began.elapsed())),
+            Self::Since(_) => self.since_us(),
             Self::Microseconds(us) => Some(*us),
             Self::Assigned(ms) => {
                 let ms = count(ms.bind(py)).recorded.known()?;
@@ -61,6 +91,6 @@ impl Lasted {
     }
 }
 
-pub(crate) fn micros(duration: Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

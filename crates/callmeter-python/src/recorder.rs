@@ -52,10 +52,16 @@ pub(crate) mod gate {
         GATE.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody takes care of calls that end.
+    #[inline]
+    pub(crate) fn is_ready() -> bool {
+        state() == READY
+    }
+
     /// Whether a call can be recorded, by now at least.
     #[inline]
     pub(crate) fn is_ready_or_made_so(py: Python<'_>) -> bool {
-        state() == READY || ask(py)
+        is_ready() || ask(py)
     }
 
     /// Sees to it that somebody takes care of a call that ends.
@@ -76,7 +82,7 @@ pub(crate) mod gate {
             .and_then(|runtime| runtime.call_method0("make_ready"));
         // It lets no exception out; were there one, it would be none of the host's.
         drop(crate::text::answered(py, runtime));
-        state() == READY
+        is_ready()
     }
 }
 

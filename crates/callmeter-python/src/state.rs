@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use callmeter::binding::{self, CallSite, OpenedCall};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString, PyType};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyType};
 
 use crate::classify::{Classified, classify};
-use crate::kept::{Lasted, Tokens, micros};
+use crate::kept::{Lasted, Tokens};
 use crate::ready::Ready;
 use crate::recorder::gate;
 use crate::site::{self, Site};
-use crate::text::{answered, cut, is_true, with_text};
-use crate::told::Told;
+use crate::text::{answered, cut, is_true, plain_text, with_encoded, with_text};
+use crate::told::{self, Told};
 use crate::{hooks, meta, switch};
 
 /// The longest texts that a state keeps, in characters.
@@ -164,35 +164,98 @@ impl CallState {
     /// Begins the call. `benches/` watches it.
     fn enter(slf: &Bound<'_, Self>) {
         let py = slf.py();
-        let (names, site) = {
+        let site = {
             let mut state = slf.borrow_mut();
             state.depth = state.depth.saturating_add(1);
             if state.depth > 1 {
                 return;
             }
-            (state.names(py), state.site)
+            state.site
         };
         let is_by_compat = hooks::is_patched();
-        hooks::consult_registry(names.0.bind(py));
         let is_on =
             !is_by_compat && switch::is_on(py) && gate::is_ready_or_made_so(py) && binding::is_on();
-        let call = if is_on {
-            let site = site.or_else(|| site::of_caller(py));
-            open(py, &names, site, Duration::ZERO)
-        } else {
-            None
+        if hooks::has_registry() {
+            let caller = slf.borrow().caller.clone_ref(py);
+            hooks::consult_registry(caller.bind(py));
+        }
+        let site = match site {
+            None if is_on => site::of_caller(py),
+            site => site,
         };
         let mut state = slf.borrow_mut();
-        if call.is_none() {
-            state.duration = Lasted::Since(Instant::now());
-        }
-        state.in_flight = call;
         state.is_by_compat = is_by_compat;
         (state.is_provider_new, state.is_model_new) = (false, false);
+        if is_on {
+            state.in_flight = match state.plain_names(py) {
+                Some((caller, provider, model)) => {
+                    binding::open(caller, provider, model, site, Duration::ZERO)
+                }
+                None => {
+                    let names = state.names(py);
+                    drop(state);
+                    let call = open(py, &names, site, Duration::ZERO);
+                    state = slf.borrow_mut();
+                    call
+                }
+            };
+        }
+        if state.in_flight.is_none() {
+            state.duration = Lasted::Since(Instant::now());
+        }
     }
 
-    /// Ends the call. `benches/` watches it.
+    /// Ends a call that went well and said but texts and numbers: no Python code runs for it. Says whether that was
+    /// all there is to do. `benches/` watches it.
+    fn leave_plainly(slf: &Bound<'_, Self>) -> bool {
+        let py = slf.py();
+        let mut state = slf.borrow_mut();
+        if state.depth != 1 || state.is_by_compat || hooks::is_costed() || !gate::is_ready() {
+            return false;
+        }
+        let lasted = match state.in_flight.take() {
+            None => state.duration.since_us().unwrap_or(0),
+            Some(call) => match told::plain(py, &state) {
+                Some(outcome) => {
+                    let start = call.start();
+                    let lasted = call.into_guard().finish_as(&outcome);
+                    // In a forked child the call is its parent's, which ends it; here it lasted as long as it did.
+                    lasted.unwrap_or_else(|| start.elapsed_us())
+                }
+                None => {
+                    state.in_flight = Some(call);
+                    return false;
+                }
+            },
+        };
+        state.depth = 0;
+        state.end(py, lasted);
+        true
+    }
+
+    /// The attributes of a call that is over.
+    fn end(&mut self, py: Python<'_>, lasted_us: u64) {
+        self.duration = Lasted::Microseconds(lasted_us);
+        if self.status.is_none() {
+            self.status = Some(intern!(py, "ok").clone().into_any().unbind());
+        }
+    }
+
+    /// Caller, provider and model, where no Python code has to run to know them.
+    fn plain_names<'a>(&'a self, py: Python<'a>) -> Option<(&'a str, &'a str, &'a str)> {
+        let name = |name: &'a Py<PyAny>| plain_text(name.bind(py)).map(named);
+        Some((
+            name(&self.caller)?,
+            name(&self.provider)?,
+            name(&self.model)?,
+        ))
+    }
+
+    /// Ends the call.
     fn leave(slf: &Bound<'_, Self>, kind: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) {
+        if kind.is_none() && Self::leave_plainly(slf) {
+            return;
+        }
         let py = slf.py();
         let failure = if kind.is_none() {
             None
@@ -234,14 +297,8 @@ impl CallState {
             lasted.unwrap_or_else(|| start.elapsed_us())
         });
         let mut state = slf.borrow_mut();
-        state.duration = match (lasted, &state.duration) {
-            (Some(us), _) => Lasted::Microseconds(us),
-            (None, Lasted::Since(began)) => Lasted::Microseconds(micros(began.elapsed())),
-            (None, _) => Lasted::Microseconds(0),
-        };
-        if state.status.is_none() {
-            state.status = Some(intern!(py, "ok").clone().into_any().unbind());
-        }
+        let lasted = lasted.or_else(|| state.duration.since_us()).unwrap_or(0);
+        state.end(py, lasted);
         let is_by_compat = std::mem::take(&mut state.is_by_compat);
         drop(state);
         if is_by_compat {
@@ -421,7 +478,7 @@ impl CallState {
         if !is_true(prompt) {
             return;
         }
-        let hash = with_text(prompt, |prompt| crate::recorder::prompt_hash(py, prompt));
+        let hash = with_encoded(prompt, |prompt| crate::recorder::prompt_hash(py, prompt));
         if let Some(hash) = hash {
             let meta = Self::meta_of(slf);
             let _ = answered(py, meta.set_item(intern!(py, "prompt_hash"), hash));
@@ -569,11 +626,21 @@ impl CallState {
         self.is_error_of_exception = false;
     }
     #[getter]
-    fn cost_usd(&self, py: Python<'_>) -> Py<PyAny> {
-        match &self.cost_usd {
-            Some(cost) => cost.clone_ref(py),
-            None => pyo3::types::PyFloat::new(py, 0.0).into_any().unbind(),
-        }
+    fn cost_usd<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
+        let py = slf.py();
+        let (cost, is_over) = {
+            let state = slf.borrow();
+            let cost = state.cost_usd.as_ref().map(|cost| cost.bind(py).clone());
+            (cost, state.duration.is_over())
+        };
+        // The replaced module worked it out when the call ended. Here the store does; a host that reads it gets the
+        // same figure, and the row none.
+        let asked = || {
+            let is_asked = is_over && hooks::is_compat();
+            is_asked.then(|| hooks::call_compat(py, "_cost_of", (slf,)))?
+        };
+        cost.or_else(asked)
+            .unwrap_or_else(|| PyFloat::new(py, 0.0).into_any())
     }
     #[setter(cost_usd)]
     fn assign_cost_usd(&mut self, value: Option<Py<PyAny>>) {
@@ -622,8 +689,13 @@ impl CallState {
 /// Gives `use_it` a name; one that is falsy is `unknown`.
 #[inline]
 fn with_name<T>(name: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
-    with_text(name, |text| match text {
-        "" | "None" => use_it("unknown"),
-        text => use_it(text),
-    })
+    with_text(name, |text| use_it(named(text)))
+}
+
+#[inline]
+fn named(text: &str) -> &str {
+    match text {
+        "" | "None" => "unknown",
+        text => text,
+    }
 }

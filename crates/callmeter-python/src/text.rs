@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use callmeter_core::TokenCount;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
 
 /// What Python answered; an exception is no answer.
 pub(crate) fn answered<T>(py: Python<'_>, answer: PyResult<T>) -> Option<T> {
@@ -41,6 +41,13 @@ pub(crate) fn text_of<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     }
 }
 
+/// The text of an object that is a plain string, without running any Python code; `None` of any other, and of a string
+/// that no UTF-8 has a form for.
+#[inline]
+pub(crate) fn plain_text<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a str> {
+    object.cast_exact::<PyString>().ok()?.to_str().ok()
+}
+
 /// Gives `use_it` the text of any object; the text of one that has none is empty.
 pub(crate) fn with_text<T>(object: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
     if let Ok(text) = object.cast::<PyString>() {
@@ -52,9 +59,34 @@ pub(crate) fn with_text<T>(object: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) 
     }
 }
 
+/// As [`with_text`], but what UTF-8 has no form for is `?`, as where Python encodes a string with `replace`.
+pub(crate) fn with_encoded<T>(object: &Bound<'_, PyAny>, use_it: impl FnOnce(&str) -> T) -> T {
+    let encoded = || {
+        let text = object.cast::<PyString>().ok()?;
+        text.to_str().is_err().then_some(())?;
+        let bytes = answered(
+            object.py(),
+            text.call_method1("encode", ("utf-8", "replace")),
+        )?;
+        let bytes = bytes.cast_into::<PyBytes>().ok()?;
+        Some(std::str::from_utf8(bytes.as_bytes()).ok()?.to_owned())
+    };
+    match encoded() {
+        Some(text) => use_it(&text),
+        None => with_text(object, use_it),
+    }
+}
+
 /// The object as a Python string of at most `limit` characters; `None` for one that is falsy.
 pub(crate) fn cut<'py>(object: &Bound<'py, PyAny>, limit: usize) -> Option<Bound<'py, PyString>> {
     let py = object.py();
+    // No text has more characters than bytes.
+    if let Ok(text) = object.cast_exact::<PyString>()
+        && let Some(plain) = plain_text(object)
+        && plain.len() <= limit
+    {
+        return (!plain.is_empty()).then(|| text.clone());
+    }
     if !is_true(object) {
         return None;
     }

@@ -1,9 +1,11 @@
 //! What the guard of the SDK is told at the end of a call.
 //!
-//! It is taken out of the state first: Python code may run while it is told (an object says its text, a number its
-//! value), and may look at the state.
+//! Most calls say texts and numbers only, which are told as they lie ([`plain`]). Else all of it is taken out of the
+//! state first: Python code may run while it is told (an object says its text, a number its value), and may look at
+//! the state.
 
 use callmeter::CallGuard;
+use callmeter::binding::Outcome;
 use callmeter_core::TokenCount;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,7 +13,31 @@ use pyo3::types::PyDict;
 use crate::kept::Tokens;
 use crate::meta;
 use crate::state::CallState;
-use crate::text::{count, with_text};
+use crate::text::{count, plain_text, with_text};
+
+/// What a state says, where that is but texts and numbers, and a call that ends well. `benches/` watches it.
+pub(crate) fn plain<'a>(py: Python<'a>, state: &'a CallState) -> Option<Outcome<'a>> {
+    let says_more = state.error.is_some()
+        || state.fallback_to.is_some()
+        || state.cost_usd.is_some()
+        || state.meta.is_some()
+        || state.ttft_us.is_some()
+        || state.stream_complete.is_some();
+    if says_more {
+        return None;
+    }
+    let text =
+        |said: Option<&'a Py<PyAny>>| said.map_or(Some(""), |said| plain_text(said.bind(py)));
+    Some(Outcome {
+        provider: text(state.is_provider_new.then_some(&state.provider))?,
+        model: text(state.is_model_new.then_some(&state.model))?,
+        request_id: text(state.request_id.as_ref())?,
+        tokens: (state.input.recorded()?, state.output.recorded()?),
+        cache_hit: state.cache_hit,
+        rag_hit: state.rag_hit,
+        status: text(state.status.as_ref())?,
+    })
+}
 
 /// What a guard is to be told, taken out of a state, so that it is not borrowed while Python code runs.
 pub(crate) struct Told<'py> {
@@ -39,9 +65,10 @@ enum Figure<'py> {
 impl<'py> Figure<'py> {
     fn of(py: Python<'py>, tokens: &Tokens) -> Self {
         match tokens {
-            Tokens::Unsaid => Self::Known(TokenCount::Absent),
-            Tokens::Said { recorded, .. } => Self::Known(*recorded),
             Tokens::Assigned(value) => Self::Of(value.bind(py).clone()),
+            Tokens::Unsaid => Self::Known(TokenCount::Absent),
+            Tokens::Count(count) => Self::Known(TokenCount::Known(*count)),
+            Tokens::Said { recorded, .. } => Self::Known(*recorded),
         }
     }
 

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+
+from postgres_server import Server, server  # noqa: E402
+
 #: Longer than anything here takes on a busy machine; nothing waits for it to pass.
 PATIENCE_S = 60.0
 
@@ -58,10 +61,12 @@ class Host:
             command, cwd=self.directory, env=self.environment, **(pipes | options)
         )
 
-    def run(self, program: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: str, *arguments: str, code: int = 0, patience: float = PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a program to its end, which must be the one that is expected."""
         process = self.start(program, *arguments)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=patience)
         assert process.returncode == code, f"{process.returncode}: {out}\n{err}"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -84,6 +89,13 @@ class Host:
         for row in self.rows():
             found.setdefault(str(row["caller"]), []).append(row)
         return found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of PostgreSQL for all tests."""
+    with server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -11,14 +11,13 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy
 
 from conftest import PATIENCE_S, Host
-from postgres_server import Server, server
+from postgres_server import Server
 
 APP = pathlib.Path(__file__).resolve().parent / "app"
 OLD_IMPORT = "from services.ai_call_logger import"
@@ -96,19 +95,21 @@ class App:
 
 
 def switch(app: App, way: str) -> None:
+    """Switches the application by its imports alone: no variable, no file of settings."""
     getattr(app, way)()
-    # Compat is chosen by importing it, or by the host's PostgreSQL; beside SQLite it is asked for.
-    app.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
+    assert not [name for name in app.host.environment if name.startswith("CALLMETER_") and name != "CALLMETER_HOME"]
+
+
+def make_side_table(host: Host, address: str) -> None:
+    """The one command of the guide, as the table's owner."""
+    variables = {"CALLMETER_STORE_URL": address.replace("+psycopg", ""), "CALLMETER_COMPAT": "ai_call_logger"}
+    host.environment |= variables
+    host.command("migrate")
+    for name in variables:
+        del host.environment[name]
 
 
 WAYS = pytest.mark.parametrize("way", ["change_imports", "keep_two_lines"])
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """One server for the module."""
-    with server() as running:
-        yield running
 
 
 def table(address: str) -> list[dict[str, Any]]:
@@ -190,13 +191,9 @@ def test_the_table_on_postgresql_goes_on_and_its_reports_answer_as_before(
     assert old.day(shared) == said
     before = table(shared)
 
-    getattr(new, way)()
-    new.host.environment["CALLMETER_STORE_URL"] = shared.replace("+psycopg", "")
-    new.host.environment["CALLMETER_COMPAT"] = "ai_call_logger"
-    new.host.command("migrate")
-    if way == "keep_two_lines":
-        # The application's own ``database.manager`` names the store, and with it chooses compat.
-        del new.host.environment["CALLMETER_STORE_URL"], new.host.environment["CALLMETER_COMPAT"]
+    # The application's own ``database.manager`` names the store, and with it chooses compat.
+    switch(new, way)
+    make_side_table(new.host, shared)
     answered = new.day(shared)
     assert answered["said"] == said["said"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 import threading
@@ -233,6 +234,24 @@ def test_a_hash_that_can_be_guessed_is_made_only_where_the_old_module_is_stood_i
     assert done.stdout == ("True 12\n" if is_compat else "False 32\n")
 
 
+def test_a_prompt_that_is_no_utf_8_has_the_hash_that_it_had() -> None:
+    state = callmeter.CallState("c", "p", "m")
+    state.set_prompt_hash("a \ud83d b")
+    expected = hashlib.sha256("a \ud83d b".encode("utf-8", "replace")).hexdigest()[:12]
+    assert state.meta["prompt_hash"] == expected
+
+
+def test_a_state_that_is_over_says_what_the_call_cost_and_the_row_leaves_it_to_the_store(
+    callmeter_calls: Calls,
+) -> None:
+    with log_ai_call("c", "p", "gemini-2.5-pro") as state:
+        state.set_tokens(1_000_000, 100_000)
+        assert state.cost_usd == 0.0
+    assert state.cost_usd == 2.25
+    (call,) = callmeter_calls
+    assert "reported_cost_usd" not in call
+
+
 def test_patches_of_one_thread_are_seen_by_others(callmeter_calls: Calls) -> None:
     with mock.patch(f"{PATH}._async_write") as write:
         thread = threading.Thread(target=ask)
@@ -250,32 +269,79 @@ def test_a_state_that_was_filled_by_hand_can_be_written(callmeter_calls: Calls) 
     assert (call["caller"], call["duration_us"] // 1_000_000) == ("by hand", 1)
 
 
-def test_the_host_s_registry_sees_each_caller_once(host: Any) -> None:
+REGISTRY = """
+seen = []
+
+def assert_known_caller(caller, strict=False):
+    seen.append((caller, strict))
+    raise LookupError(caller)
+"""
+ASK_SOME = """
+import logging, sys
+sys.path.insert(0, ".")
+logging.basicConfig(level=logging.WARNING, format="%(name)s %(message)s")
+{imports}
+for caller in ("sales", "sales", "hermes"):
+    with log_ai_call(caller, "p", "m"):
+        pass
+"""
+SEEN = "from services import llm_caller_registry\nprint(llm_caller_registry.seen)\n"
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from services.ai_call_logger import log_ai_call",
+        "from callmeter.compat import log_ai_call",
+        "import services\nfrom callmeter import log_ai_call",
+    ],
+)
+def test_the_host_s_registry_sees_each_caller_once(host: Any, imports: str) -> None:
     host.write("services/__init__.py", "")
     host.write("services/ai_call_logger.py", "import sys, callmeter.compat\nsys.modules[__name__] = callmeter.compat\n")
-    host.write(
-        "services/llm_caller_registry.py",
-        """
-        seen = []
-
-        def assert_known_caller(caller, strict=False):
-            seen.append((caller, strict))
-            raise LookupError(caller)
-        """,
-    )
-    done = host.run(
-        """
-        import logging, sys
-        sys.path.insert(0, ".")
-        logging.basicConfig(level=logging.WARNING, format="%(name)s %(message)s")
-        from services.ai_call_logger import log_ai_call
-        from services import llm_caller_registry
-        for caller in ("sales", "sales", "hermes"):
-            with log_ai_call(caller, "p", "m"):
-                pass
-        print(llm_caller_registry.seen)
-        """
-    )
+    host.write("services/llm_caller_registry.py", REGISTRY)
+    done = host.run(ASK_SOME.format(imports=imports) + SEEN)
     assert done.stdout == "[('sales', False), ('hermes', False)]\n"
     assert "services.ai_call_logger [AICallLogger] the registry of callers refused 'sales': LookupError" in done.stderr
     assert [row["caller"] for row in host.rows()] == ["sales", "sales", "hermes"]
+
+
+def test_the_registry_is_asked_where_the_import_is_changed_and_the_database_alone_tells_of_the_old_module(
+    host: Any,
+) -> None:
+    host.write("services/__init__.py", "")
+    host.write("services/llm_caller_registry.py", REGISTRY)
+    host.write("database/__init__.py", "")
+    # Nobody listens there: the calls wait.
+    url = "postgresql+psycopg://shop@127.0.0.1:1/shop"
+    host.write(
+        "database/manager.py",
+        f"""
+        import sqlalchemy
+        from sqlalchemy.orm import sessionmaker
+
+        get_session = sessionmaker(sqlalchemy.create_engine({url!r}))
+        """,
+    )
+    done = host.run(ASK_SOME.format(imports="from callmeter import log_ai_call") + SEEN)
+    assert done.stdout == "[('sales', False), ('hermes', False)]\n"
+    assert "services.ai_call_logger [AICallLogger] the registry of callers refused 'sales': LookupError" in done.stderr
+    host.environment["CALLMETER_STORE_URL"] = url.replace("+psycopg", "")
+    assert "3 calls in 1 spool" in host.command("status")
+
+
+def test_a_registry_that_is_not_there_is_one_warning_and_a_list_of_callers_is_none(host: Any) -> None:
+    program = ASK_SOME.format(imports="from callmeter.compat import log_ai_call")
+    warning = "services.ai_call_logger [AICallLogger] there is no registry of callers"
+    assert host.run(program).stderr.count(warning) == 1
+    host.write("callers.toml", "[[caller]]\nname = 'sales'\n")
+    host.environment["CALLMETER_REGISTRY__CALLERS"] = str(host.directory / "callers.toml")
+    assert warning not in host.run(program).stderr
+
+
+def test_a_registry_that_cannot_be_imported_is_one_warning(host: Any) -> None:
+    host.write("services/__init__.py", "")
+    host.write("services/llm_caller_registry.py", "raise OSError('no list today')")
+    done = host.run(ASK_SOME.format(imports="from callmeter.compat import log_ai_call"))
+    assert done.stderr.count("[AICallLogger] the registry of callers cannot be asked: OSError") == 1
+    assert len(host.rows()) == 3

@@ -21,6 +21,7 @@ Calls = list[dict[str, Any]]
     [
         ({"usage": {"prompt_tokens": 1, "completion_tokens": 2}}, (1, 2)),
         ({"usage": {"input_tokens": 3, "output_tokens": 4}}, (3, 4)),
+        ({"usage": {"prompt_tokens": 0, "completion_tokens": 7}}, (0, 7)),
         (OLLAMA, (5, 6)),
         ({"usage": {}, **OLLAMA}, (5, 6)),
         ({"usage": "none", **OLLAMA}, (5, 6)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import urllib.request
@@ -168,6 +169,63 @@ print(sum(made))
     assert len(set(rows)) == 5
 
 
+@pytest.mark.parametrize("pause_us", [0, 100, 300, 1_000, 3_000, 10_000])
+def test_a_fork_into_the_first_call_of_another_thread_loses_nothing(host: Any, pause_us: int) -> None:
+    host.run(
+        f"""
+import os, threading, time
+{ASK}
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # the host's own thread
+began = threading.Event()
+first = threading.Thread(target=lambda: (began.set(), ask("first")))
+first.start()
+began.wait()
+until = time.monotonic_ns() + {pause_us} * 1_000
+while time.monotonic_ns() < until:
+    pass
+child = os.fork()
+if child == 0:
+    ask("child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+first.join()
+ask("parent")
+"""
+    )
+    assert callers(host) == ["child", "first", "parent"]
+
+
+def test_a_fork_does_not_wait_for_modules_of_the_host_s_that_are_asked_for_the_store(host: Any) -> None:
+    # The module waits for the fork, which an earlier version would have made wait for the module.
+    host.write("database/__init__.py", "")
+    host.write("database/manager.py", "import shared\nshared.entered.set()\nassert shared.forked.wait(60)\n")
+    host.write("shared.py", "import threading\nentered, forked = threading.Event(), threading.Event()\n")
+    host.environment["PYTHONPATH"] += f"{os.pathsep}{host.directory}"
+    host.run(
+        f"""
+import os, sys, threading, time
+{ASK}
+import shared
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # the host's own thread
+first = threading.Thread(target=ask, args=("first",))
+first.start()
+assert shared.entered.wait(60)
+child = os.fork()
+if child == 0:
+    # The module was being imported by a thread that is not here.
+    sys.modules["database.manager"] = None
+    ask("child")
+    os._exit(0)
+shared.forked.set()
+assert os.waitpid(child, 0)[1] == 0
+first.join()
+"""
+    )
+    assert callers(host) == ["child", "first"]
+
+
 def test_a_fork_does_not_warn_of_threads_of_ours(host: Any) -> None:
     # Warnings are errors in these processes; from Python 3.12 on a fork with threads is one.
     host.run(f"import os\n{ASK}\nask('c')\nchild = os.fork()\nif child == 0:\n    os._exit(0)\nos.waitpid(child, 0)\n")
@@ -213,10 +271,13 @@ if __name__ == "__main__":
     assert (len(rows), rows.count("main")) == (21, 1)
 
 
-def test_an_exit_while_the_store_is_down_takes_no_time_and_loses_nothing(host: Any) -> None:
-    # Nobody listens there; the calls wait in the spool, for a process that knows a better place.
-    host.environment["CALLMETER_STORE_URL"] = "postgres://nobody@127.0.0.1:1/nothing"
-    host.run(f"{ASK}\nfor n in range(50):\n    ask('c')\n")
+@pytest.mark.parametrize("kind", ["closed", "silent"])
+def test_an_exit_while_the_store_is_down_loses_nothing(host: Any, kind: str) -> None:
+    # Nobody listens there, or somebody who says nothing; the calls wait for a process that knows a better place.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = 1 if kind == "closed" else server.getsockname()[1]
+        host.environment["CALLMETER_STORE_URL"] = f"postgres://nobody@127.0.0.1:{port}/nothing"
+        host.run(f"{ASK}\nfor n in range(50):\n    ask('c')\n")
     assert "50 calls in 1 spool" in host.command("status")
 
 

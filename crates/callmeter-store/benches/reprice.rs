@@ -8,7 +8,12 @@
 //! ```
 //! The baseline is what a statement takes that changes the same columns of all rows at once, without prices, rollups,
 //! audit, or room for anybody else. Nearly every cost changes. The server is one of its own, durable.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,30 +92,45 @@ fn measure(store: &str, url: &StoreUrl, rows: u64, all_at_once: impl FnOnce()) {
     let mut repricer = Repricer::open(url, options, Arc::new(SystemClock)).unwrap();
     let began = Instant::now();
     let rev = repricer.begin(&query).unwrap().rev;
-    let (mut slices, mut longest) = (0_u32, Duration::ZERO);
-    loop {
-        let slice = Instant::now();
-        if !repricer.slice(rev).unwrap() {
-            break;
-        }
-        longest = longest.max(slice.elapsed());
-        slices += 1;
-    }
+    let slices = walk(&mut repricer, rev);
     tell(store, "reprice", rows, began.elapsed());
-    println!(
-        "{store:<9} {slices} slices, the longest {} ms",
-        longest.as_millis()
-    );
+    tell_slices(store, slices);
     assert_eq!(repricer.find(rev).unwrap().unwrap().looked_at, rows);
 
     let began = Instant::now();
     let undo = repricer.begin_undo(rev, None, "the bench").unwrap().rev;
-    while repricer.slice(undo).unwrap() {}
+    let slices = walk(&mut repricer, undo);
     tell(store, "undo", rows, began.elapsed());
+    tell_slices(store, slices);
 
     let began = Instant::now();
     all_at_once();
     tell(store, "baseline", rows, began.elapsed());
+}
+
+/// How long each slice took, the one that finds nothing more among them.
+fn walk(repricer: &mut Repricer, rev: u32) -> Vec<Duration> {
+    let mut slices = Vec::new();
+    loop {
+        let began = Instant::now();
+        let has_more = repricer.slice(rev).unwrap();
+        slices.push(began.elapsed());
+        if !has_more {
+            return slices;
+        }
+    }
+}
+
+fn tell_slices(store: &str, mut slices: Vec<Duration>) {
+    slices.sort();
+    let at = |percent: usize| slices[(slices.len() - 1) * percent / 100].as_millis();
+    println!(
+        "{store:<9} {} slices: median {} ms, 99 of 100 within {} ms, the longest {} ms",
+        slices.len(),
+        at(50),
+        at(99),
+        at(100)
+    );
 }
 
 fn tell(store: &str, what: &str, rows: u64, took: Duration) {

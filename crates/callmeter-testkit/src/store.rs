@@ -119,6 +119,7 @@ macro_rules! store_contract {
             closed_days_stay_as_they_are,
             an_undo_brings_every_cost_and_revision_back,
             an_undo_ends_a_reprice_that_was_stopped,
+            an_undo_takes_back_what_came_in_while_the_reprice_was_in_force,
             sums_of_the_dearest_calls_do_not_overflow,
             what_providers_stated_is_summed_beside_the_book,
         );

@@ -8,7 +8,11 @@
 //! time of single calls flat out and paced at 200 a second, cold (median, p99, p99.9), and the CPU of the
 //! threads behind an idle recorder.
 //!
-//! `cargo bench -p callmeter --bench guard`; `-- --quick` for a tenth of the rounds.
+//! The guard stands there twice: timed by the processor's counter, as it is wherever the kernel's clock is that counter,
+//! and by the system's clock, as it is elsewhere.
+//!
+//! `cargo bench -p callmeter --bench guard`; `-- --quick` for a tenth of the rounds, `-- WORD` for the rows beside
+//! the floor whose name has it, `-- --bursts`, `--single`, `--paced`, `--idle` for those parts alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -52,6 +56,7 @@ impl SpanExporter for Nowhere {
 
 struct Bench {
     on: Callmeter,
+    by_clock: Callmeter,
     off: Callmeter,
     full: Callmeter,
     tracer: SdkTracer,
@@ -83,6 +88,10 @@ impl Bench {
 
     fn on(&self) {
         Self::guard(&self.on);
+    }
+
+    fn by_clock(&self) {
+        Self::guard(&self.by_clock);
     }
 
     fn off(&self) {
@@ -133,16 +142,18 @@ impl Bench {
     /// Lets everybody behind the calls catch up.
     fn settle(&self) {
         let _ = self.on.flush(Duration::from_secs(60));
+        let _ = self.by_clock.flush(Duration::from_secs(60));
         let _ = self.provider.force_flush();
     }
 }
 
 type Variant = (&'static str, fn(&Bench));
 
-const VARIANTS: [Variant; 7] = [
+const VARIANTS: [Variant; 8] = [
     ("nothing", Bench::empty),
     ("clock, v4 id, clock", Bench::floor),
-    ("callmeter guard", Bench::on),
+    ("callmeter, TSC", Bench::on),
+    ("callmeter, clock", Bench::by_clock),
     ("callmeter, switched off", Bench::off),
     ("callmeter, buffer full", Bench::full),
     ("opentelemetry_sdk, batch", Bench::opentelemetry),
@@ -150,6 +161,41 @@ const VARIANTS: [Variant; 7] = [
 ];
 /// The place of the floor among them.
 const FLOOR: usize = 1;
+
+/// What of the bench was asked for.
+struct Asked {
+    words: Vec<String>,
+    parts: Vec<String>,
+    is_quick: bool,
+}
+
+impl Asked {
+    fn of_arguments() -> Self {
+        let arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+        let (mut parts, words): (Vec<String>, Vec<String>) =
+            arguments.partition(|word| word.starts_with("--"));
+        let is_quick = parts.iter().any(|part| part == "--quick");
+        parts.retain(|part| part != "--quick");
+        Self {
+            words,
+            parts,
+            is_quick,
+        }
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|asked| asked == part)
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let is_asked = |name: &str| self.words.iter().any(|word| name.contains(word));
+        let variants = VARIANTS.iter().enumerate();
+        variants
+            .filter(|(at, (name, _))| *at <= FLOOR || self.words.is_empty() || is_asked(name))
+            .map(|(_, variant)| *variant)
+            .collect()
+    }
+}
 
 fn cpu(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
@@ -186,10 +232,10 @@ fn rank(values: &mut [f64], rank: f64) -> f64 {
     values[at.min(values.len() - 1)]
 }
 
-fn tell_walls(figures: &mut [Vec<f64>]) {
+fn tell_walls(variants: &[Variant], figures: &mut [Vec<f64>]) {
     let nothing = rank(&mut figures[0], 0.5);
     let floor = [0.5, 0.99, 0.999].map(|at| rank(&mut figures[FLOOR], at) - nothing);
-    for ((name, _), figures) in VARIANTS.iter().zip(figures) {
+    for ((name, _), figures) in variants.iter().zip(figures) {
         let shown = [0.5, 0.99, 0.999].map(|at| rank(figures, at) - nothing);
         let ratios: Vec<String> = shown
             .iter()
@@ -200,51 +246,31 @@ fn tell_walls(figures: &mut [Vec<f64>]) {
     }
 }
 
-fn open(home: &std::path::Path) -> Callmeter {
+fn open(home: &std::path::Path, tsc: bool) -> Callmeter {
     callmeter::builder()
         .settings(Settings::default())
         .home(home)
+        .tsc(tsc)
         .sink("nowhere", || Ok(Box::new(NoSink)))
         .open()
         .unwrap()
 }
 
-fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let rounds: usize = if quick { 20 } else { 200 };
-    let homes = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(Nowhere)
-        .build();
-    let tracer = provider.tracer("bench");
-    let layer = tracing_opentelemetry::layer().with_tracer(tracer.clone());
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
-    let bench = Bench {
-        on: open(homes[0].path()),
-        off: open(homes[1].path()),
-        full: open(homes[2].path()),
-        tracer,
-        provider,
-    };
-    bench.off.set_enabled(false);
-    let _in_flight: Vec<CallGuard> = (0..4_200)
-        .map(|_| bench.full.call("fills", "the", "buffer"))
-        .collect();
-
+fn bursts(bench: &Bench, variants: &[Variant], rounds: usize) {
     println!(
         "bursts of {BURST} calls, ns of CPU a call (ratio to the floor), median of {rounds} rounds"
     );
     for threads in [1, 2, 4] {
-        let mut figures = vec![Vec::new(); VARIANTS.len()];
+        let mut figures = vec![Vec::new(); variants.len()];
         for _ in 0..rounds {
-            for ((_, call), figures) in VARIANTS.iter().zip(&mut figures) {
-                figures.push(burst(&bench, threads, *call));
+            for ((_, call), figures) in variants.iter().zip(&mut figures) {
+                figures.push(burst(bench, threads, *call));
                 bench.settle();
             }
         }
         let floor = rank(&mut figures[FLOOR], 0.5);
         println!("{threads} threads");
-        for ((name, _), figures) in VARIANTS.iter().zip(&mut figures) {
+        for ((name, _), figures) in variants.iter().zip(&mut figures) {
             let (mid, high) = (rank(figures, 0.5), rank(figures, 0.9));
             println!(
                 "  {name:30} {mid:8.1} ({:5.2})  p90 of rounds {high:8.1}",
@@ -254,47 +280,53 @@ fn main() {
     }
     let lost = bench.on.stats().conservation.dropped_total();
     println!("calls dropped meanwhile: {lost}");
+}
 
+fn single(bench: &Bench, variants: &[Variant], rounds: usize) {
     println!("\nsingle calls flat out, ns of wall time: median, p99, p99.9 (ratio to the floor)");
-    let mut figures = vec![Vec::new(); VARIANTS.len()];
+    let mut figures = vec![Vec::new(); variants.len()];
     for _ in 0..rounds * 2 {
-        for ((_, call), figures) in VARIANTS.iter().zip(&mut figures) {
+        for ((_, call), figures) in variants.iter().zip(&mut figures) {
             for _ in 0..FLAT_OUT {
                 let before = Instant::now();
-                call(&bench);
+                call(bench);
                 figures.push(before.elapsed().as_nanos() as f64);
             }
         }
         bench.settle();
     }
-    tell_walls(&mut figures);
+    tell_walls(variants, &mut figures);
+}
 
+fn paced(bench: &Bench, variants: &[Variant], rounds: usize) {
     println!(
         "\npaced at 200 calls a second, cold, ns of wall time: median, p99, p99.9 (ratio to the floor)"
     );
-    let mut figures = vec![Vec::new(); VARIANTS.len()];
+    let mut figures = vec![Vec::new(); variants.len()];
     // In runs of one variant, the first call of each left out: it finds its thread used to another recorder,
     // as no host has.
-    for round in 0..rounds.div_ceil(2) * VARIANTS.len() {
-        let at = round % VARIANTS.len();
+    for round in 0..rounds.div_ceil(2) * variants.len() {
+        let at = round % variants.len();
         for call in 0..=30 {
             std::thread::sleep(Duration::from_millis(5));
             let before = Instant::now();
-            (VARIANTS[at].1)(&bench);
+            (variants[at].1)(bench);
             if call > 0 {
                 figures[at].push(before.elapsed().as_nanos() as f64);
             }
         }
     }
-    tell_walls(&mut figures);
+    tell_walls(variants, &mut figures);
+}
 
-    bench.settle();
-    drop((bench, _in_flight));
+fn idle(is_quick: bool) {
     let home = tempfile::tempdir().unwrap();
-    let idle = open(home.path());
+    let idle = open(home.path(), true);
     idle.call("sales_copy", "openai", "gpt-5-mini").finish();
     let _ = idle.flush(Duration::from_secs(60));
-    let seconds = if quick { 3 } else { 30 };
+    // What was just called keeps a recorder awake for a while.
+    std::thread::sleep(Duration::from_secs(4));
+    let seconds = if is_quick { 5 } else { 30 };
     let before = cpu(ClockId::ProcessCPUTime);
     std::thread::sleep(Duration::from_secs(seconds));
     let spent = cpu(ClockId::ProcessCPUTime) - before;
@@ -303,4 +335,46 @@ fn main() {
         "\nan idle recorder with its store at hand: {:.0} ms of CPU a minute",
         a_minute * 1e3
     );
+}
+
+fn main() {
+    let asked = Asked::of_arguments();
+    let rounds: usize = if asked.is_quick { 20 } else { 200 };
+    let homes = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(Nowhere)
+        .build();
+    let tracer = provider.tracer("bench");
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer.clone());
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
+    let bench = Bench {
+        on: open(homes[0].path(), true),
+        by_clock: open(homes[1].path(), false),
+        off: open(homes[2].path(), true),
+        full: open(homes[3].path(), true),
+        tracer,
+        provider,
+    };
+    bench.off.set_enabled(false);
+    let in_flight: Vec<CallGuard> = (0..4_200)
+        .map(|_| bench.full.call("fills", "the", "buffer"))
+        .collect();
+    // The clock learns its counter's pace.
+    std::thread::sleep(Duration::from_secs(1));
+
+    let variants = asked.variants();
+    if asked.has("--bursts") {
+        bursts(&bench, &variants, rounds);
+    }
+    if asked.has("--single") {
+        single(&bench, &variants, rounds);
+    }
+    if asked.has("--paced") {
+        paced(&bench, &variants, rounds);
+    }
+    bench.settle();
+    drop((bench, in_flight));
+    if asked.has("--idle") {
+        idle(asked.is_quick);
+    }
 }

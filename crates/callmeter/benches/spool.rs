@@ -2,10 +2,12 @@
 //! `cargo bench -p callmeter --bench spool`.
 //!
 //! Measured in CPU time of the process: the wait for the disk is the same on both sides and tells nothing. The
-//! baseline inserts bytes that are ready; the spool also encodes the records and counts them. Rows are deleted between
-//! the measurements by another connection on both sides, as a shipper does.
+//! baseline inserts bytes that are ready; the spool also encodes the records and counts them. What the encoding alone
+//! takes is a row of its own: without it the two sides are given the same bytes. Rows are deleted between the
+//! measurements by another connection on both sides, as a shipper does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,23 +77,29 @@ fn calls(count: u64) -> Vec<CallRecord> {
 }
 
 /// A file with the spool's table of rows, and nothing else.
-fn bare(path: &Path, table: &str) -> Connection {
+fn bare(path: &Path, table: &str, sync: bool) -> Connection {
     let db = Connection::open(path).unwrap();
     db.execute_batch(
-        "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = NORMAL",
+        "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL",
     )
     .unwrap();
+    db.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })
+        .unwrap();
     db.execute_batch(table).unwrap();
+    db
+}
+
+/// The connection that deletes between the measurements, as a shipper's does: without a sync of its own.
+fn deleter(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.pragma_update(None, "synchronous", "NORMAL").unwrap();
     db
 }
 
 /// A row as it lies in the spool: the halves of its id, and its bytes.
 type Row = (i64, i64, Vec<u8>);
 
-fn insert_bare(db: &Connection, next: &mut i64, rows: &[Row], sync: bool) {
-    db.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })
-        .unwrap();
+fn insert_bare(db: &Connection, next: &mut i64, rows: &[Row]) {
     db.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut insert = db
         .prepare_cached("INSERT INTO rows VALUES (?1, 0, ?2, ?3, 1, 0, ?4)")
@@ -130,7 +138,7 @@ fn spool(criterion: &mut Criterion<CpuTime>) {
             .path()
             .join("spool")
             .join(format!("{}.spool", inlet.name()));
-        let other = Connection::open(file).unwrap();
+        let other = deleter(&file);
         let table: String = other
             .query_row(
                 "SELECT sql FROM sqlite_schema WHERE name = 'rows'",
@@ -140,13 +148,13 @@ fn spool(criterion: &mut Criterion<CpuTime>) {
             .unwrap();
 
         let path = directory.path().join(format!("{name}.sqlite"));
-        let db = bare(&path, &table);
-        let deleter = Connection::open(&path).unwrap();
+        let db = bare(&path, &table, sync);
+        let deleter = deleter(&path);
         let mut next = 1;
         group.bench_function(BenchmarkId::new("bare SQLite", &name), |bencher| {
             bencher.iter_batched(
                 || deleter.execute_batch("DELETE FROM rows").unwrap(),
-                |()| insert_bare(&db, &mut next, &rows, sync),
+                |()| insert_bare(&db, &mut next, &rows),
                 BatchSize::PerIteration,
             );
         });
@@ -156,6 +164,16 @@ fn spool(criterion: &mut Criterion<CpuTime>) {
                 |()| inlet.append(&records, &[], sync).unwrap(),
                 BatchSize::PerIteration,
             );
+        });
+        let mut encoded = Vec::with_capacity(512);
+        group.bench_function(BenchmarkId::new("encoding alone", &name), |bencher| {
+            bencher.iter(|| {
+                for record in &records {
+                    encoded.clear();
+                    record.encode_into(&mut encoded);
+                    black_box(&encoded);
+                }
+            });
         });
     }
     group.finish();

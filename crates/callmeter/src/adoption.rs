@@ -13,8 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use callmeter_core::Timestamp;
-use callmeter_flight::FlightError;
+use callmeter_flight::{AdoptedCalls, FlightError};
 
+use crate::home::store_name_now;
 use crate::logging::log_line;
 use crate::spool::{Disk, Hold, SpoolError, SpoolOutlet, SpoolOwner};
 
@@ -97,12 +98,13 @@ impl Adopter {
         Ok(total)
     }
 
-    /// Whether calls for a store so named are this adopter's business. Where settings could not be read no
+    /// Whether calls of a flight file are this adopter's business, by the store that it names. Where settings could not be read no
     /// store is named, and a long name is cut.
-    fn is_ours(&self, store: &str) -> bool {
+    fn is_ours(&self, calls: &AdoptedCalls) -> bool {
+        let store = store_name_now(&self.home, &calls.home, &calls.store);
         store.is_empty()
             || store == self.store
-            || store.len() >= CUT_FROM && self.store.starts_with(store)
+            || calls.store.len() >= CUT_FROM && self.store.starts_with(&*store)
     }
 
     /// Adopts a flight file that none of the open spools names.
@@ -128,7 +130,7 @@ impl Adopter {
                 return Ok(());
             }
         };
-        if !self.is_ours(&dead.calls().store) {
+        if !self.is_ours(dead.calls()) {
             self.foreign.insert(flight.to_owned());
             return Ok(());
         }
@@ -199,7 +201,7 @@ fn settle_spool(
 }
 
 impl Adopted {
-    fn add(&mut self, new: u64, calls: &callmeter_flight::AdoptedCalls) {
+    fn add(&mut self, new: u64, calls: &AdoptedCalls) {
         self.rows = self.rows.saturating_add(new);
         // After a second adoption the aborted calls are not new; the line in the log may say so twice.
         let aborted = (calls.aborted.len() as u64).min(new);

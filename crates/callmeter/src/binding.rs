@@ -1,7 +1,8 @@
 //! What a binding for another language needs beyond the interface. No part of it: may change at any time.
 //!
 //! ```text
-//! open ──▶ OpenedCall ──▶ into_guard ──▶ setters ──▶ finish, or fail_named
+//! open ──▶ OpenedCall ──▶ into_guard ──┬─ finish_as             what most calls say, at once
+//!                                      └─ setters ──▶ finish, or fail_timed
 //! ```
 //! A binding keeps what its host says in objects of its own until the call ends; so what it holds meanwhile
 //! is only where the call lies in the flight buffer. Dropped without a word it is an unfinished call.
@@ -9,7 +10,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use callmeter_core::{CallId, EnvVar, Field};
+use callmeter_core::{CallId, EnvVar, Field, TokenCount};
 
 use crate::global;
 use crate::guard::{CallGuard, Names, open_by};
@@ -97,7 +98,50 @@ impl OpenedCall {
     }
 }
 
+/// What most calls say by their end. A text that is empty says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The provider that really answered.
+    pub provider: &'a str,
+    /// The model that really answered.
+    pub model: &'a str,
+    /// The host's own id of the request.
+    pub request_id: &'a str,
+    /// Tokens of prompt and answer.
+    pub tokens: (TokenCount, TokenCount),
+    /// Whether the host answered from its cache.
+    pub cache_hit: Option<bool>,
+    /// Whether retrieved documents were used.
+    pub rag_hit: Option<bool>,
+    /// The status; `ok` without one.
+    pub status: &'a str,
+}
+
 impl CallGuard {
+    /// Ends the call with all that is known of it; says how long it was, in microseconds. The same as the setters
+    /// and [`finish_timed`](Self::finish_timed), but the call is looked up once for all of them.
+    /// `None` where it is no call of this process.
+    #[doc(hidden)]
+    pub fn finish_as(mut self, outcome: &Outcome<'_>) -> Option<u64> {
+        let open = self.open_call_mut()?;
+        open.tell(|call| {
+            call.text(Field::Provider, outcome.provider);
+            call.text(Field::Model, outcome.model);
+            call.text(Field::RequestId, outcome.request_id);
+            if let Some(hit) = outcome.cache_hit {
+                call.put(Field::CacheHit, u64::from(hit).into());
+            }
+            if let Some(hit) = outcome.rag_hit {
+                call.put(Field::RagHit, u64::from(hit).into());
+            }
+            call.text(Field::Status, outcome.status);
+        });
+        if outcome.tokens != (TokenCount::Absent, TokenCount::Absent) {
+            open.put_tokens(outcome.tokens.0, outcome.tokens.1);
+        }
+        open.settle_timed(None)
+    }
+
     /// Ends the call; says how long it was, in microseconds. `None` where it is no call of this process.
     #[doc(hidden)]
     #[inline]

@@ -54,6 +54,16 @@ impl Parking {
     }
 }
 
+/// How the store did when this process's shipper tried it last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LastTrial {
+    /// It did not yet.
+    #[default]
+    None,
+    Answered,
+    Failed,
+}
+
 /// The shared state; see the fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
@@ -83,6 +93,8 @@ pub(crate) struct State {
     pub(crate) shipper_parking: Parking,
     /// Whether this process ships.
     pub(crate) is_shipping: bool,
+    /// How the store did last.
+    pub(crate) last_trial: LastTrial,
     /// Whether the store has failed ten times in a row.
     pub(crate) is_degraded: bool,
     /// Records that a store without the right to change rows left out.
@@ -101,6 +113,11 @@ impl Control {
     /// A copy of the state.
     pub(crate) fn snapshot(&self) -> State {
         self.lock().clone()
+    }
+
+    /// What `look` takes of the state.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
     }
 
     /// Whether the store has failed ten times in a row: who ships knows, others go by the home's mark.

@@ -4,6 +4,7 @@
 //! store.sqlite       the embedded store, unless another is named
 //! spool/ID.spool     calls on their way, a file a process; spool/ID.lease its owner's lock
 //! ship-HASH.lock     the office of the shipper, one for each store
+//! ship-HASH.failing  there while that store fails, touched with each failure
 //! ship-HASH.degraded there while that store has failed ten times in a row
 //! ledger.sqlite      the counters of spools that are no more
 //! switch             whether calls are recorded, while it is off
@@ -14,9 +15,11 @@
 //! ```
 //! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use callmeter_core::HashKey;
 
@@ -97,13 +100,23 @@ impl Home {
         self.path.join("ledger.sqlite")
     }
 
-    /// The lock of whoever ships to `store`.
+    /// The lock of whoever ships to `store`: one and the same for a store in the home, wherever that is mounted.
     pub(crate) fn shipper_lock(&self, store: &str) -> PathBuf {
+        let store = store_within(&self.path.to_string_lossy(), store)
+            .map_or_else(|| store.to_owned(), |within| format!("sqlite:./{within}"));
         let name = HashKey::new(b"callmeter shipper lock")
-            .hash(store)
+            .hash(&store)
             .unwrap_or_default();
         self.path
             .join(format!("ship-{}.lock", name.get(..16).unwrap_or("store")))
+    }
+
+    /// The mark of a store whose last trial failed.
+    pub(crate) fn failing_mark(&self, store: &str) -> FailingMark {
+        FailingMark {
+            path: self.shipper_lock(store).with_extension("failing"),
+            rights: self.rights,
+        }
     }
 
     /// The mark of a store that has failed ten times in a row, left by whoever ships to it.
@@ -180,6 +193,54 @@ impl Home {
     }
 }
 
+/// The place of a store in the home, if it lies there.
+fn store_within<'a>(home: &str, store: &'a str) -> Option<&'a str> {
+    let path = store.strip_prefix("sqlite:")?;
+    let within = path.strip_prefix(home).filter(|_| !home.is_empty())?;
+    within.strip_prefix('/')
+}
+
+/// A store by the name that it has now, given what it was called where the home lay `then`: a store in the home moves
+/// with it.
+pub(crate) fn store_name_now<'a>(now: &str, then: &str, store: &'a str) -> Cow<'a, str> {
+    match store_within(then, store) {
+        Some(within) if now != then => format!("sqlite:{now}/{within}").into(),
+        _ => store.into(),
+    }
+}
+
+/// The mark of a store whose last trial failed: a process that ends does not wait for it.
+///
+/// Left anew with each failure by whoever ships, removed by whoever stores something. One that nobody left
+/// anew for ten minutes is not believed: the store may be back, and every process since was too short to
+/// find out. So an address that never answers costs one long exit in ten minutes.
+#[derive(Debug)]
+pub(crate) struct FailingMark {
+    path: PathBuf,
+    rights: Rights,
+}
+
+impl FailingMark {
+    const BELIEVED_FOR: Duration = Duration::from_secs(600);
+
+    /// Whether the store is to be taken for one that fails.
+    pub(crate) fn is_believed(&self) -> bool {
+        let left = fs::symlink_metadata(&self.path).and_then(|mark| mark.modified());
+        let age = left.ok().and_then(|at| at.elapsed().ok());
+        age.is_some_and(|age| age < Self::BELIEVED_FOR)
+    }
+
+    /// Leaves it, or leaves it anew.
+    pub(crate) fn leave(&self) {
+        // Without it others wait longer at their end, no more.
+        let _ = crate::switch::write_aside(&self.path, b"", self.rights);
+    }
+
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     use std::io::Write;
     let mut options = fs::OpenOptions::new();
@@ -190,4 +251,62 @@ fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     rights.open_to_group(&file)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_the_home_moves_with_it_and_others_stay() {
+        for (then, store, now) in [
+            (
+                "/old",
+                "sqlite:/old/store.sqlite",
+                "sqlite:/new/home/store.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/old/a/b.sqlite",
+                "sqlite:/new/home/a/b.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/older/store.sqlite",
+                "sqlite:/older/store.sqlite",
+            ),
+            (
+                "/old",
+                "sqlite:/var/store.sqlite",
+                "sqlite:/var/store.sqlite",
+            ),
+            ("/old", "postgres://db/old", "postgres://db/old"),
+            ("", "sqlite:/store.sqlite", "sqlite:/store.sqlite"),
+            (
+                "/new/home",
+                "sqlite:/new/home/store.sqlite",
+                "sqlite:/new/home/store.sqlite",
+            ),
+            ("/old", "", ""),
+        ] {
+            assert_eq!(store_name_now("/new/home", then, store), now);
+        }
+    }
+
+    #[test]
+    fn a_home_has_one_office_for_its_store_at_whatever_path_it_is_seen() {
+        let office = |home: &str, store: &str| {
+            let lock = Home::at(home).shipper_lock(store);
+            lock.file_name().unwrap().to_owned()
+        };
+        let here = office("/srv/a", "sqlite:/srv/a/store.sqlite");
+        assert_eq!(office("/mnt/b", "sqlite:/mnt/b/store.sqlite"), here);
+        for other in [
+            "sqlite:/srv/a/other.sqlite",
+            "sqlite:/mnt/store.sqlite",
+            "postgres://db/a",
+        ] {
+            assert_ne!(office("/srv/a", other), here);
+        }
+    }
 }

@@ -72,22 +72,16 @@ impl OpenCall {
         });
     }
 
+    /// The same in a function of its own for each `action`: where that knows its field, little is left of it.
+    #[inline(never)]
+    pub(crate) fn tell_apart(&mut self, action: impl FnOnce(&mut Telling<'_>)) {
+        self.tell(action);
+    }
+
     /// Puts a text in a field's place; an empty one is ignored.
     #[inline(never)]
     pub(crate) fn put_text(&mut self, field: Field, text: &str) {
         self.tell(|call| call.text(field, text));
-    }
-
-    /// Puts a number, a truth or a code in a field's place.
-    #[inline(never)]
-    pub(crate) fn put_int(&mut self, field: Field, value: u64) {
-        self.tell(|call| call.put(field, Value::Int(value)));
-    }
-
-    /// Puts a value in a field's place.
-    #[inline(never)]
-    pub(crate) fn put(&mut self, field: Field, value: Value<'_>) {
-        self.tell(|call| call.put(field, value));
     }
 
     /// The host's own error text: readable here, in the row only as the error policy lets it.
@@ -124,6 +118,13 @@ impl Telling<'_> {
 
     #[inline(always)]
     pub(crate) fn put(&mut self, field: Field, value: Value<'_>) {
+        if self.rest.is_some() || !self.slot.tell_in_place(field, value) {
+            self.put_anywhere(field, value);
+        }
+    }
+
+    #[inline(never)]
+    fn put_anywhere(&mut self, field: Field, value: Value<'_>) {
         if let Some(rest) = self.rest {
             rest.remove(field);
         }
@@ -140,7 +141,7 @@ impl Telling<'_> {
     }
 
     /// Puts a text in a field's place; an empty one is ignored.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self, field: Field, text: &str) {
         if !text.is_empty() {
             self.put(field, Value::Text(bounded(text, field.limit())));

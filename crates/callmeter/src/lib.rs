@@ -48,6 +48,7 @@ mod card;
 mod control;
 mod crew;
 mod figures;
+mod flush;
 mod global;
 mod guard;
 mod home;
@@ -139,13 +140,14 @@ pub use callmeter_store::StoreUrl;
 pub use crate::budget::{BudgetExceeded, BudgetScope, BudgetStanding, Budgets, budget_standings};
 pub use crate::builder::{Builder, InitError};
 pub use crate::card::{HomeCard, homes};
+pub use crate::flush::Flush;
 pub use crate::guard::CallGuard;
 pub use crate::home::Home;
 #[cfg(feature = "wire")]
 pub use crate::observe::{ObservedStream, ResponseHead};
 #[cfg(feature = "wire")]
 pub use crate::passing::PassingCall;
-pub use crate::pipeline::{Callmeter, Flush, Stats};
+pub use crate::pipeline::{Callmeter, Stats};
 pub use crate::report::{ErrorClass, ErrorReport, ReportsUsage};
 pub use crate::run::ObservedCall;
 pub use crate::ship::{Agent, Drained};

@@ -8,7 +8,7 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callmeter_core::{
     CallerEntry, Clock, Conservation, SinkError, SinkErrorKind, SystemClock, UnknownCaller,
@@ -20,6 +20,7 @@ use crate::budget::{BudgetWatch, Budgets};
 use crate::control::{Control, Parking};
 use crate::crew::{Hand, Post};
 use crate::figures;
+use crate::flush::{Flush, Patience};
 use crate::global;
 use crate::guard::{CallGuard, Names};
 use crate::home::Home;
@@ -30,8 +31,6 @@ use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
 use crate::spool::{Disk, HomeDisk, SpoolReader};
 use crate::station::{self, Station, lock_unless_stuck};
 use crate::worker::Worker;
-
-const DEGRADED_EXIT_FLUSH: Duration = Duration::from_millis(50);
 
 /// How a recorder's threads are started.
 pub(crate) struct Plan {
@@ -246,32 +245,6 @@ pub struct Callmeter {
     pub(crate) recorder: Arc<Recorder>,
 }
 
-/// What a flush came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a flush may run out of time; look at is_complete()"]
-pub struct Flush {
-    spooled: bool,
-    stored: bool,
-}
-
-impl Flush {
-    /// There was nothing to flush.
-    const NOTHING: Self = Self {
-        spooled: true,
-        stored: true,
-    };
-
-    /// Whether the store has answered for every call that was finished before.
-    pub const fn is_complete(self) -> bool {
-        self.stored
-    }
-
-    /// Whether every call that was finished before is at least in the spool, safe from a crash.
-    pub const fn is_spooled(self) -> bool {
-        self.spooled
-    }
-}
-
 /// A recorder's figures, read while it runs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -406,46 +379,15 @@ impl Callmeter {
 
     /// Waits until the store has answered for every call finished so far, at most `timeout`.
     pub fn flush(&self, timeout: Duration) -> Flush {
-        let Some(control) = self.control() else {
-            return Flush::NOTHING;
-        };
-        let deadline = Instant::now().checked_add(timeout);
-        let left = || deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
-        let asked = control.update(|state| {
-            state.flush_asked = state.flush_asked.saturating_add(1);
-            state.waiting_flushes = state.waiting_flushes.saturating_add(1);
-            state.flush_asked
-        });
-        let spooled = control.wait_until(left(), |state| state.flush_spooled >= asked);
-        let state = control.snapshot();
-        let mut stored = false;
-        if spooled {
-            stored = loop {
-                let seen = control.snapshot().acknowledgements;
-                if is_stored(&state) {
-                    break true;
-                }
-                let pause = left().min(Duration::from_millis(20));
-                if pause.is_zero() {
-                    break false;
-                }
-                // Another process may be the one that ships: look at the spool now and then.
-                control.wait_until(pause, |state| state.acknowledgements > seen);
-            };
-        }
-        control.update(|state| {
-            state.waiting_flushes = state.waiting_flushes.saturating_sub(1);
-        });
-        // What lies in memory alone is not safe from a crash.
-        let is_safe = stored || !has_rows_in_memory(&control.snapshot());
-        Flush {
-            spooled: spooled && is_safe,
-            stored,
+        match self.control() {
+            Some(control) => Flush::within(&control, &mut Patience::of(timeout)),
+            None => Flush::NOTHING,
         }
     }
 
     /// Stops recording, brings every finished call into the spool, and waits at most `timeout` for the
-    /// store. What is not stored by then is shipped by the next process of this home.
+    /// store; 50 ms, once a trial has failed. What is not stored by then is shipped by the next process of
+    /// this home.
     pub fn shutdown(mut self, timeout: Duration) -> Flush {
         self.stop(timeout)
     }
@@ -464,16 +406,13 @@ impl Callmeter {
         let Some(control) = taken else {
             return Flush::NOTHING;
         };
-        // Another process may be the one that ships, and knows.
         let plan = &recorder.plan;
-        let is_degraded =
-            control.snapshot().is_degraded || plan.home.degraded_mark(&plan.store).exists();
-        let limit = if is_degraded {
-            timeout.min(DEGRADED_EXIT_FLUSH)
-        } else {
-            timeout
-        };
-        let flush = self.flush(limit);
+        let mut patience = Patience::at_the_end(timeout, plan.home.failing_mark(&plan.store));
+        let before = control.snapshot();
+        let flush = Flush::within(&control, &mut patience);
+        if !flush.is_complete() {
+            patience.tell_of_silence(&before, &control.snapshot());
+        }
         let Some(running) = lock_unless_stuck(&recorder.running).and_then(|mut all| all.take())
         else {
             return flush;
@@ -484,10 +423,7 @@ impl Callmeter {
         }
         // The worker may have needed longer for the spool than the caller gave the store.
         let state = control.snapshot();
-        let flush = Flush {
-            spooled: flush.spooled || state.flush_spooled >= state.flush_asked,
-            ..flush
-        };
+        let flush = flush.or_spooled(state.flush_spooled >= state.flush_asked);
         control.update(|state| state.stop_shipper = true);
         if let Some(shipper) = running.shipper {
             // A shipper in the middle of a slow store is left behind; the store's answer to a batch that
@@ -507,24 +443,5 @@ impl Drop for Callmeter {
             log_line!(warn: "not every call is stored yet; the next process of this home ships the rest"
             );
         }
-    }
-}
-
-fn has_rows_in_memory(state: &crate::control::State) -> bool {
-    let memory = state.memory.as_ref();
-    memory.is_some_and(|memory| !memory.is_empty())
-}
-
-fn is_stored(state: &crate::control::State) -> bool {
-    if has_rows_in_memory(state) {
-        return false;
-    }
-    let Some(path) = &state.spool else {
-        return true;
-    };
-    let _busy = Busy::begin();
-    match SpoolReader::open(path) {
-        Ok(spool) => !spool.holds_up_to(state.spooled_seq).unwrap_or(true),
-        Err(_) => !path.exists(),
     }
 }

@@ -39,7 +39,7 @@ use crate::recorder::Recorder;
 use crate::shipper::{BatchLimits, MakeSink, Parts, Shipper};
 pub use crate::spool::{
     DeadFlight, Disk, FlightFigures, Hold, HomeDisk, MemorySpool, Rights, SpoolError, SpoolInlet,
-    SpoolOutlet, SpoolOwner, SpooledRow,
+    SpoolOutlet, SpoolOwner, SpooledRow, StoreHealth,
 };
 use crate::station::Station;
 use crate::worker::Worker;

@@ -20,8 +20,12 @@ macro_rules! text_setters {
             $(#[$doc])*
             #[inline]
             pub fn $name(&mut self, text: impl AsRef<str>) -> &mut Self {
+                // Apart, for one copy of it however many kinds of text there are.
+                fn put(open: &mut OpenCall, text: &str) {
+                    open.tell_apart(|call| call.text(Field::$field, text));
+                }
                 if let Some(open) = self.open_call_mut() {
-                    open.put_text(Field::$field, text.as_ref());
+                    put(open, text.as_ref());
                 }
                 self
             }
@@ -87,7 +91,7 @@ impl CallGuard {
     #[inline]
     pub fn cache_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_int(Field::CacheHit, u64::from(hit));
+            open.tell_apart(|call| call.put(Field::CacheHit, hit.into()));
         }
         self
     }
@@ -96,7 +100,7 @@ impl CallGuard {
     #[inline]
     pub fn rag_hit(&mut self, hit: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_int(Field::RagHit, u64::from(hit));
+            open.tell_apart(|call| call.put(Field::RagHit, hit.into()));
         }
         self
     }
@@ -161,7 +165,7 @@ impl CallGuard {
     #[inline]
     pub fn operation(&mut self, operation: Operation) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put(Field::Operation, operation.into());
+            open.tell_apart(|call| call.put(Field::Operation, operation.into()));
         }
         self
     }
@@ -170,7 +174,7 @@ impl CallGuard {
     #[inline]
     pub fn billing(&mut self, billing: Billing) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put(Field::Billing, billing.into());
+            open.tell_apart(|call| call.put(Field::Billing, billing.into()));
         }
         self
     }
@@ -179,7 +183,7 @@ impl CallGuard {
     #[inline]
     pub fn streaming(&mut self, streaming: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_int(Field::Streaming, u64::from(streaming));
+            open.tell_apart(|call| call.put(Field::Streaming, streaming.into()));
         }
         self
     }
@@ -188,7 +192,7 @@ impl CallGuard {
     #[inline]
     pub fn stream_complete(&mut self, complete: bool) -> &mut Self {
         if let Some(open) = self.open_call_mut() {
-            open.put_int(Field::StreamComplete, u64::from(complete));
+            open.tell_apart(|call| call.put(Field::StreamComplete, complete.into()));
         }
         self
     }
@@ -310,7 +314,7 @@ impl CallGuard {
 
 impl OpenCall {
     #[inline(never)]
-    fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
+    pub(crate) fn put_tokens(&mut self, input: TokenCount, output: TokenCount) {
         self.tell(|call| {
             if let Some(count) = input.known() {
                 call.put(Field::InputTokens, count.into());
@@ -335,7 +339,7 @@ impl OpenCall {
     fn put_http_status(&mut self, status: u16) {
         // The last number is none, and no value of the row's.
         if status < u16::MAX {
-            self.put_int(Field::HttpStatus, u64::from(status));
+            self.tell_apart(|call| call.put(Field::HttpStatus, status.into()));
         }
     }
 }

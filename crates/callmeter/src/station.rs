@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use callmeter_core::{CallId, Field, Layer, Timestamp};
 use callmeter_flight::{
-    Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, Opening, Refused, Value,
+    Drainer, Fields, FlightBuffer, FlightError, FlightSlot, NameRef, OpenSlot, Opening, Refused,
+    Value,
 };
 
 use crate::guard::Names;
@@ -242,32 +243,43 @@ impl Station {
         lasted_us: Option<u64>,
     ) -> Option<u64> {
         // In a forked child the call is its parent's, and the parent ends it.
-        let Ok(told) = self.buffer.open_slot(&slot) else {
-            return None;
-        };
+        match rest {
+            None => self
+                .buffer
+                .finish_told(slot, |told| self.tell_last(told, false, lasted_us))
+                .ok(),
+            Some(rest) => self.finish_long(slot, rest, lasted_us),
+        }
+    }
+
+    /// Tells a call how long it was, and its status if it has none; says how long.
+    #[inline(always)]
+    fn tell_last(&self, told: OpenSlot<'_>, has_status: bool, lasted_us: Option<u64>) -> u64 {
         let lasted_us = lasted_us.unwrap_or_else(|| {
             let elapsed_ns = self.recorder.time.ns().saturating_sub(told.opened_ns());
             elapsed_ns / 1_000
         });
         // Both have places of their own: there is always room.
         let _ = told.tell(Field::DurationUs, Value::Int(lasted_us));
-        let has_status =
-            told.has(Field::Status) || rest.as_ref().is_some_and(|rest| rest.has(Field::Status));
-        if !has_status {
+        if !has_status && !told.has(Field::Status) {
             let _ = told.tell(Field::Status, Value::Text(OK));
         }
-        let _ = match rest {
-            Some(rest) => self.finish_long(slot, rest),
-            None => self.buffer.finish(slot, &()),
-        };
-        Some(lasted_us)
+        lasted_us
     }
 
     #[cold]
     #[inline(never)]
-    fn finish_long(&self, slot: FlightSlot, rest: &mut Rest) -> Result<(), Refused> {
+    fn finish_long(
+        &self,
+        slot: FlightSlot,
+        rest: &mut Rest,
+        lasted_us: Option<u64>,
+    ) -> Option<u64> {
+        let told = self.buffer.open_slot(&slot).ok()?;
+        let lasted_us = self.tell_last(told, rest.has(Field::Status), lasted_us);
         rest.pack();
-        self.buffer.finish(slot, rest)
+        self.buffer.finish(slot, rest).ok()?;
+        Some(lasted_us)
     }
 }
 

@@ -4,7 +4,7 @@
 //! HOME/switch   absent: on · "off" · "off until 2026-11-26T09:00:00.000000Z"
 //! ```
 //! `callmeter off` writes it and then the flag in the flight file of every process of the home, which acts
-//! from its next call on. Each worker looks at the file on every round, so that processes whose buffer lies
+//! from its next call on. Each worker looks at the file four times a second, so that processes whose buffer lies
 //! in memory, and those started later, obey as well. A file that says anything else counts as off: somebody
 //! put it there.
 

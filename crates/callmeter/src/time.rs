@@ -1,20 +1,21 @@
 //! What time it is, as cheaply as the hot path needs it.
 //!
-//! By the system's clocks a call takes one monotonic reading at its start and one at its end; its wall time
-//! is that reading plus an offset that the worker takes anew on every round, so a step of the wall clock
-//! is seen within a round. A clock given in code is asked for both.
+//! A call takes one monotonic reading at its start and one at its end; its wall time is that reading plus an
+//! offset that the worker takes anew on every round, so a step of the wall clock is seen within a round. The monotonic
+//! clock is the system's, read by the processor's counter where that is the same ([`MonotonicClock`]). A clock
+//! given in code is asked for both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
 
 use callmeter_core::{Clock, SystemClock, Timestamp};
+use callmeter_flight::MonotonicClock;
 
 /// A recorder's clocks.
 pub(crate) enum Time {
     /// Those of the system.
     System {
-        base: Instant,
+        monotonic: MonotonicClock,
         /// The wall clock minus the monotonic one, in microseconds.
         offset_us: AtomicI64,
     },
@@ -45,9 +46,9 @@ impl Moment {
 }
 
 impl Time {
-    pub(crate) fn system() -> Self {
+    pub(crate) fn system(monotonic: MonotonicClock) -> Self {
         let time = Self::System {
-            base: Instant::now(),
+            monotonic,
             offset_us: AtomicI64::new(0),
         };
         time.adjust();
@@ -58,8 +59,11 @@ impl Time {
     #[inline]
     pub(crate) fn now(&self) -> Moment {
         match self {
-            Self::System { base, offset_us } => {
-                let ns = ns_since(*base);
+            Self::System {
+                monotonic,
+                offset_us,
+            } => {
+                let ns = monotonic.ns();
                 let micros = (ns / 1_000).cast_signed();
                 let at = offset_us.load(Ordering::Relaxed).saturating_add(micros);
                 Moment {
@@ -78,28 +82,24 @@ impl Time {
     #[inline]
     pub(crate) fn ns(&self) -> u64 {
         match self {
-            Self::System { base, .. } => ns_since(*base),
+            Self::System { monotonic, .. } => monotonic.ns(),
             Self::Given(clock) => clock.monotonic_ns(),
         }
     }
 
-    /// Looks at the system's wall clock again.
+    /// Looks at the system's clocks again; to be called often, by one thread.
     pub(crate) fn adjust(&self) {
-        if let Self::System { base, offset_us } = self {
-            let micros = (ns_since(*base) / 1_000).cast_signed();
+        if let Self::System {
+            monotonic,
+            offset_us,
+        } = self
+        {
+            monotonic.adjust();
+            let micros = (monotonic.system_ns() / 1_000).cast_signed();
             let offset = SystemClock.now().as_micros().saturating_sub(micros);
             offset_us.store(offset, Ordering::Relaxed);
         }
     }
-}
-
-#[inline]
-fn ns_since(base: Instant) -> u64 {
-    let elapsed = base.elapsed();
-    elapsed
-        .as_secs()
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(u64::from(elapsed.subsec_nanos()))
 }
 
 #[cfg(test)]
@@ -109,10 +109,12 @@ mod tests {
 
     #[test]
     fn the_system_s_moment_is_the_wall_clock_s() {
-        let time = Time::system();
-        let (before, moment) = (SystemClock.now(), time.now());
-        assert!(moment.at.micros_since(before).abs() < 3_600_000_000);
-        assert!(time.ns() >= moment.ns);
+        for monotonic in [MonotonicClock::new(), MonotonicClock::of_system()] {
+            let time = Time::system(monotonic);
+            let (before, moment) = (SystemClock.now(), time.now());
+            assert!(moment.at.micros_since(before).abs() < 3_600_000_000);
+            assert!(time.ns() >= moment.ns);
+        }
     }
 
     #[test]

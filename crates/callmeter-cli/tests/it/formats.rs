@@ -14,7 +14,7 @@ use crate::support::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Spools three calls of a process that is no more, and marks the file as one of format 2, for readers and
+/// Spools three calls of a process that is no more, and marks the file as one of format 3, for readers and
 /// writers from these on.
 fn spool_of(place: &Place, first: u64, min_reader: u32, min_writer: u32) -> PathBuf {
     let now = SystemClock.now();
@@ -33,7 +33,7 @@ fn spool_of(place: &Place, first: u64, min_reader: u32, min_writer: u32) -> Path
     drop(spool);
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute(
-        "UPDATE header SET format = 2, min_reader = ?1, min_writer = ?2",
+        "UPDATE header SET format = 3, min_reader = ?1, min_writer = ?2",
         [min_reader, min_writer],
     )
     .unwrap();
@@ -98,9 +98,9 @@ fn assert_named(place: &Place, paths: &[&Path]) {
 #[test]
 fn newer_spools_and_flight_files_stay_where_they_are_and_doctor_names_them() {
     let place = Place::new();
-    let newer = spool_of(&place, 0, 2, 2);
+    let newer = spool_of(&place, 0, 3, 3);
     // To ship a spool is to write to it.
-    let only_to_be_read = spool_of(&place, 10, 1, 2);
+    let only_to_be_read = spool_of(&place, 10, 2, 3);
     let flight = newer_flight(&place);
     let paths = [newer.as_path(), &only_to_be_read, &flight];
     let before = paths.map(|path| std::fs::read(path).unwrap());
@@ -117,7 +117,7 @@ fn newer_spools_and_flight_files_stay_where_they_are_and_doctor_names_them() {
 #[test]
 fn a_newer_spool_that_this_build_may_use_is_shipped() {
     let place = Place::new();
-    let path = spool_of(&place, 0, 1, 1);
+    let path = spool_of(&place, 0, 2, 2);
     record(&place, 5);
     let output = place.run(&["ship", "--once"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -2,23 +2,39 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Server;
+use crate::upstream;
+use crate::wire::{chunk, content_length};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
     Plain,
-    Stream,
+    /// A stream with so many milliseconds between its events.
+    Stream(u64),
     /// A stream that does not end.
     Open,
+}
+
+impl Case {
+    /// How long one answer takes at least.
+    fn length(self) -> Duration {
+        match self {
+            Self::Plain | Self::Open => Duration::ZERO,
+            Self::Stream(pace) => Duration::from_millis(pace) * (upstream::EVENTS - 1),
+        }
+    }
 }
 
 /// What came of it; times in microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
+    /// Answers, those before and after the time that counts included.
+    pub(crate) answers: u64,
     pub(crate) per_second: f64,
     /// To the end of a plain answer, to the first byte of a stream's body.
     pub(crate) p50: f64,
@@ -30,35 +46,45 @@ pub(crate) struct Figures {
 /// One connection's view.
 #[derive(Default)]
 struct Seen {
+    answers: u64,
     times: Vec<f64>,
     events: Vec<f64>,
 }
 
-/// Loads a server with so many connections for so long; a tenth of that before is not counted.
+/// Loads a server with so many connections for so long, and a tenth of that or the first streams before, which are not
+/// counted. Streams begin one after the other, so that their events do not come all at once.
 pub(crate) async fn run(
     server: &Server,
     case: Case,
     connections: usize,
     length: Duration,
 ) -> Figures {
-    let start = Instant::now() + length / 10;
-    let end = start + length;
+    let stream = case.length();
+    let start = Instant::now() + (length / 10).max(stream);
+    let end = start + length.max(stream * 2);
+    let counted = end - start;
     let request = request(server, case);
     let tasks: Vec<_> = (0..connections)
-        .map(|_| {
+        .map(|at| {
             let (address, request) = (server.address, request.clone());
+            let delay = stream.mul_f64(at as f64 / connections as f64);
             tokio::spawn(async move {
                 let mut seen = Seen::default();
                 let mut wire = Wire::to(address).await;
+                tokio::time::sleep(delay).await;
                 while Instant::now() < end {
                     let sent = Instant::now();
                     wire.stream.write_all(&request).await.unwrap();
                     let mut events = Vec::new();
                     let first = wire.answer(&mut events).await;
-                    // An answer counts when it came, or a slow server's, which take as long as the run, never would.
+                    seen.answers += 1;
                     let now = Instant::now();
-                    if now >= start && now <= end {
-                        let until = if case == Case::Plain { now } else { first };
+                    // A plain answer counts when it came, or a server as slow as the case is long never had one.
+                    let (until, counts) = match case {
+                        Case::Plain => (now, now >= start && now <= end),
+                        Case::Stream(_) | Case::Open => (first, sent >= start),
+                    };
+                    if counts {
                         seen.times.push((until - sent).as_secs_f64() * 1e6);
                         seen.events.append(&mut events);
                     }
@@ -68,13 +94,16 @@ pub(crate) async fn run(
         })
         .collect();
     let (mut times, mut events) = (Vec::new(), Vec::new());
+    let mut answers = 0;
     for task in tasks {
         let seen = task.await.unwrap();
+        answers += seen.answers;
         times.extend(seen.times);
         events.extend(seen.events);
     }
-    let per_second = times.len() as f64 / length.as_secs_f64();
+    let per_second = times.len() as f64 / counted.as_secs_f64();
     Figures {
+        answers,
         per_second,
         p50: percentile(&mut times, 0.50),
         p99: percentile(&mut times, 0.99),
@@ -90,7 +119,7 @@ pub(crate) async fn hold_open(server: &Server, count: u64) -> Vec<TcpStream> {
     for _ in 0..count {
         let mut wire = Wire::to(server.address).await;
         wire.stream.write_all(&request).await.unwrap();
-        while !wire.ahead.windows(5).any(|part| part == b"data:") {
+        while memmem::find(&wire.ahead, b"data:").is_none() {
             wire.more().await;
         }
         open.push(wire.stream);
@@ -105,10 +134,15 @@ fn request(server: &Server, case: Case) -> Vec<u8> {
     } else {
         "bench-model"
     };
+    let pace = if let Case::Stream(pace) = case {
+        pace
+    } else {
+        0
+    };
     let prompt = "Say something about the weather in a town by the sea. ".repeat(8);
     // Usage is asked for, so that every subject passes the same events.
     let body = format!(
-        r#"{{"model":"{model}","messages":[{{"role":"user","content":"{prompt}"}}],"stream":{stream},"stream_options":{{"include_usage":{stream}}}}}"#
+        r#"{{"model":"{model}","user":"{pace}","messages":[{{"role":"user","content":"{prompt}"}}],"stream":{stream},"stream_options":{{"include_usage":{stream}}}}}"#
     );
     format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer sk-bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -153,17 +187,13 @@ impl Wire {
     /// Reads an answer; says when its body's first byte came. Events carry the time of their sending.
     async fn answer(&mut self, events: &mut Vec<f64>) -> Instant {
         let head = loop {
-            match find(&self.ahead, b"\r\n\r\n") {
+            match memmem::find(&self.ahead, b"\r\n\r\n") {
                 Some(at) => break at + 4,
                 None => self.more().await,
             }
         };
-        let text = String::from_utf8_lossy(&self.ahead[..head]).to_ascii_lowercase();
-        assert!(text.starts_with("http/1.1 200"), "{text}");
-        let length = text
-            .split("content-length: ")
-            .nth(1)
-            .map(|rest| rest.split("\r\n").next().unwrap().parse::<usize>().unwrap());
+        assert!(self.ahead.starts_with(b"HTTP/1.1 200"), "no answer");
+        let length = content_length(&self.ahead[..head]);
         self.ahead.drain(..head);
         if let Some(length) = length {
             while self.ahead.is_empty() {
@@ -193,19 +223,6 @@ impl Wire {
             self.more().await;
         }
     }
-}
-
-/// Where the first chunk's bytes are, if all of them are there.
-fn chunk(bytes: &[u8]) -> Option<(usize, usize)> {
-    let line = find(bytes, b"\r\n")?;
-    let size = std::str::from_utf8(&bytes[..line]).unwrap();
-    let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
-    let from = line + 2;
-    (bytes.len() >= from + size + 2).then_some((from, from + size))
-}
-
-fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
-    bytes.windows(mark.len()).position(|part| part == mark)
 }
 
 /// How long ago each event in a chunk was sent.

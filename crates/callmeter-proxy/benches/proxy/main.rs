@@ -6,9 +6,19 @@
 //! cargo bench -p callmeter-proxy -- --litellm            beside LiteLLM, first installed into target/bench-litellm (Python, PyPI)
 //! cargo bench -p callmeter-proxy -- --only memory        plain, streams or memory
 //! ```
-//! Upstream and each subject are processes of their own; this one makes the load. Recording is on, into an embedded store
-//! of its own. Ratios are to the pass-through of the same run; a machine with fewer than four cores measures its
-//! scheduler as well.
+//! Upstream and each subject are processes of their own on the same cores; this one makes the load. Load and upstream
+//! are one thread each and speak no more HTTP than they need; the subjects have a thread for each core, TCP without
+//! delay, and kept connections on both sides. What is compared:
+//!
+//! ```text
+//! upstream    no proxy
+//! pass        hyper's server and its pooled client, headers as they come out: no letter case kept, no limits, no clocks
+//! unrecorded  this proxy without a recorder: routes, limits, clocks, letter case
+//! callmeter   this proxy, each call read, priced and stored, in an embedded store of its own
+//! ```
+//! Ratios are to the pass-through of the same run. As all processes share the cores, requests a second are diluted by
+//! load and upstream alike; the processor time of the subject's process for each request is not. Of the recorder's
+//! threads it is counted until the last call is stored, and a run fails if one call was lost.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,86 +30,15 @@
 
 mod litellm;
 mod load;
+mod process;
 mod servers;
+mod upstream;
+mod wire;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::load::{Case, Figures};
-
-/// A server in a process of its own.
-pub(crate) struct Server {
-    pub(crate) name: &'static str,
-    pub(crate) address: SocketAddr,
-    pub(crate) path: &'static str,
-    child: Child,
-}
-
-impl Server {
-    /// This program again, as a server.
-    fn start(name: &'static str, path: &'static str, upstream: Option<SocketAddr>) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--serve", name]).stdout(Stdio::piped());
-        if let Some(upstream) = upstream {
-            command.arg(upstream.to_string());
-        }
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        Self {
-            name,
-            address: line.trim().parse().unwrap(),
-            path,
-            child,
-        }
-    }
-
-    pub(crate) const fn of(
-        name: &'static str,
-        address: SocketAddr,
-        path: &'static str,
-        child: Child,
-    ) -> Self {
-        Self {
-            name,
-            address,
-            path,
-            child,
-        }
-    }
-
-    /// Resident memory in KiB.
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .unwrap_or(0)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // One that has workers of its own ends them, unless it is killed.
-        if Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status()
-            .is_err()
-        {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
-    }
-}
+pub(crate) use crate::process::Server;
 
 struct Options {
     seconds: u64,
@@ -128,7 +67,7 @@ fn main() {
         litellm: args.iter().any(|arg| arg == "--litellm"),
         only: after("--only"),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
@@ -136,18 +75,17 @@ fn main() {
 }
 
 async fn run(options: &Options) {
-    let upstream = Server::start("upstream", "/v1/chat/completions", None);
-    let pass = Server::start("pass", "/v1/chat/completions", Some(upstream.address));
-    let proxy = Server::start(
-        "callmeter",
-        "/u/bench/v1/chat/completions",
-        Some(upstream.address),
-    );
-    let litellm = options.litellm.then(|| litellm::start(upstream.address));
+    const PATH: &str = "/v1/chat/completions";
+    const ROUTED: &str = "/u/bench/v1/chat/completions";
+    let upstream = Server::start("upstream", PATH, None);
     let at = upstream.address;
-    let subjects: Vec<&Server> = [&upstream, &pass, &proxy]
+    let pass = Server::start("pass", PATH, Some(at));
+    let unrecorded = Server::start("unrecorded", ROUTED, Some(at));
+    let proxy = Server::start("callmeter", ROUTED, Some(at));
+    let litellm = options.litellm.then(|| litellm::start(at));
+    let mut subjects: Vec<Server> = [upstream, pass, unrecorded, proxy]
         .into_iter()
-        .chain(&litellm)
+        .chain(litellm)
         .collect();
     println!(
         "upstream at {at}; {} s a case; {} cores",
@@ -157,78 +95,137 @@ async fn run(options: &Options) {
     let wants = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
     let length = Duration::from_secs(options.seconds);
     if wants("plain") {
-        plain(&subjects, length).await;
+        plain(&mut subjects, length).await;
     }
     if wants("streams") {
-        streams(&subjects, length).await;
+        streams(&mut subjects, length).await;
     }
     if wants("memory") {
-        memory(&[&pass, &proxy]).await;
+        // The upstream has nothing to hold, and LiteLLM does not hold so many.
+        memory(&mut subjects[1..4]).await;
+    }
+}
+
+/// A case with the processor time of each request, in microseconds: of the whole process, and of its recorder.
+struct Measured {
+    figures: Figures,
+    cpu: f64,
+    recorder: f64,
+}
+
+async fn measure(
+    server: &mut Server,
+    case: Case,
+    connections: usize,
+    length: Duration,
+) -> Measured {
+    let recorded = server.settle();
+    let before = server.spent();
+    let figures = load::run(server, case, connections, length).await;
+    if let (Some(before), Some(after)) = (recorded, server.settle()) {
+        assert_eq!(after.lost, before.lost, "calls were lost");
+        assert_eq!(
+            after.stored - before.stored,
+            figures.answers,
+            "a row for each"
+        );
+    }
+    let after = server.spent();
+    let answers = figures.answers as f64;
+    Measured {
+        cpu: (after.all - before.all) / answers,
+        recorder: (after.recorder - before.recorder) / answers,
+        figures,
     }
 }
 
 /// Requests and answers of a few hundred bytes, as fast as they go.
-async fn plain(subjects: &[&Server], length: Duration) {
-    println!("\nplain: requests as fast as they go");
+async fn plain(subjects: &mut [Server], length: Duration) {
+    println!("\nplain: requests as fast as they go; processor time in µs a request");
     println!(
-        "{:>5}  {:<10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "conns", "subject", "req/s", "p50 µs", "p99 µs", "req/s ×", "p50 ×", "p99 ×"
+        "{:>5}  {:<10} {:>8} {:>8} {:>8} {:>8} {:>8}  {:>7} {:>6} {:>6} {:>6}",
+        "conns",
+        "subject",
+        "req/s",
+        "p50 µs",
+        "p99 µs",
+        "cpu",
+        "recorder",
+        "req/s ×",
+        "p50 ×",
+        "p99 ×",
+        "cpu ×"
     );
     for connections in [1, 64, 512] {
-        let mut base: Option<Figures> = None;
+        let mut base: Option<Measured> = None;
         let mut all = Vec::new();
-        for server in subjects {
-            let found = load::run(server, Case::Plain, connections, length).await;
-            // The pass-through is measured before the proxy.
-            if server.name == "pass" {
-                base = Some(found.clone());
-            }
-            let ratio = |of: fn(&Figures) -> f64| {
+        for server in &mut *subjects {
+            let found = measure(server, Case::Plain, connections, length).await;
+            let ratio = |of: fn(&Measured) -> f64| {
                 base.as_ref().map_or(f64::NAN, |base| of(&found) / of(base))
             };
             println!(
-                "{connections:>5}  {:<10} {:>10.0} {:>9.0} {:>9.0} {:>9.2} {:>9.2} {:>9.2}",
+                "{connections:>5}  {:<10} {:>8.0} {:>8.0} {:>8.0} {:>8.1} {:>8.1}  {:>7.2} {:>6.2} {:>6.2} {:>6.2}",
                 server.name,
-                found.per_second,
-                found.p50,
-                found.p99,
-                ratio(|of| of.per_second),
-                ratio(|of| of.p50),
-                ratio(|of| of.p99),
+                found.figures.per_second,
+                found.figures.p50,
+                found.figures.p99,
+                found.cpu,
+                found.recorder,
+                ratio(|of| of.figures.per_second),
+                ratio(|of| of.figures.p50),
+                ratio(|of| of.figures.p99),
+                ratio(|of| of.cpu),
             );
-            all.push((server.name, found));
+            all.push((server.name, found.figures.clone()));
+            // The pass-through is measured before the proxy.
+            if server.name == "pass" {
+                base = Some(found);
+            }
         }
         litellm::compare(connections, &all);
     }
 }
 
-/// Streams of twenty events, five milliseconds apart.
-async fn streams(subjects: &[&Server], length: Duration) {
+/// Streams of twenty events, at a pace that leaves the machine some time to itself.
+async fn streams(subjects: &mut [Server], length: Duration) {
     println!(
-        "\nstreams: 20 events, 5 ms apart; delays in µs from the upstream's sending to the client's reading"
+        "\nstreams: {} events; delays in µs from the upstream's sending to the client's reading; processor time in µs a stream",
+        upstream::EVENTS
     );
     println!(
-        "{:>5}  {:<10} {:>10} {:>12} {:>12} {:>12} {:>12}",
-        "conns", "subject", "streams/s", "ttfb p50", "ttfb p99", "event p50", "event p99"
+        "{:>5} {:>5}  {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
+        "conns",
+        "pace",
+        "subject",
+        "streams/s",
+        "ttfb p50",
+        "ttfb p99",
+        "event p50",
+        "event p99",
+        "cpu",
+        "recorder"
     );
-    for connections in [1, 64, 512] {
-        for server in subjects {
-            let found = load::run(server, Case::Stream, connections, length).await;
+    for (connections, pace) in [(1, 5), (64, 20), (512, 80)] {
+        for server in &mut *subjects {
+            let found = measure(server, Case::Stream(pace), connections, length).await;
             println!(
-                "{connections:>5}  {:<10} {:>10.1} {:>12.0} {:>12.0} {:>12.0} {:>12.0}",
+                "{connections:>5} {pace:>5}  {:<10} {:>9.1} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.0} {:>8.0}",
                 server.name,
-                found.per_second,
-                found.p50,
-                found.p99,
-                found.event_p50,
-                found.event_p99,
+                found.figures.per_second,
+                found.figures.p50,
+                found.figures.p99,
+                found.figures.event_p50,
+                found.figures.event_p99,
+                found.cpu,
+                found.recorder,
             );
         }
     }
 }
 
 /// What 2,000 open streams take.
-async fn memory(subjects: &[&Server]) {
+async fn memory(subjects: &mut [Server]) {
     const STREAMS: u64 = 2_000;
     println!("\nmemory: {STREAMS} open streams");
     for server in subjects {

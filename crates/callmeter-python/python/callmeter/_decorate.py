@@ -227,8 +227,8 @@ def auto_extract_tokens(ctx: _State, result: Any) -> None:
         usage = result.get("usage")
         if isinstance(usage, dict):
             counts = (
-                usage.get("prompt_tokens") or usage.get("input_tokens"),
-                usage.get("completion_tokens") or usage.get("output_tokens"),
+                _either(usage.get("prompt_tokens"), usage.get("input_tokens")),
+                _either(usage.get("completion_tokens"), usage.get("output_tokens")),
             )
             if counts != (None, None):
                 ctx.set_tokens(*counts)
@@ -238,6 +238,11 @@ def auto_extract_tokens(ctx: _State, result: Any) -> None:
             ctx.set_tokens(*counts)
     except Exception:  # noqa: BLE001 - a result of the host's with ideas of its own
         return
+
+
+def _either(count: Any, other: Any) -> Any:
+    """The first that counts something; else the one that is there."""
+    return count if other is None else count or other
 
 
 def _site_of(function: Any) -> _native.Site | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from callmeter import _discover, _native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["Flag", "begin", "end", "make_ready", "resolved", "set_flags", "turn_compat_on"]
@@ -25,26 +25,31 @@ Flag = tuple[str, str, str, bool]
 
 #: How long a fork waits for our threads.
 _PARK_S = 0.2
-#: How long a fork waits for a thread that is starting them.
-_LOCK_S = 5.0
+#: How long a fork waits for a thread that starts them: many times what a start takes, unless a disk is stuck.
+_LOCK_S = 1.0
+#: How long a call waits for another one that starts recording: that one may wait, for an import, for this thread.
+_BEGIN_S = 5.0
 
+#: Held by whoever starts or ends our threads, and by a fork. Never while the host's code runs.
 _lock = threading.RLock()
+#: Held by whoever starts recording, also while the host's modules are asked where to: as long as they like.
+_begin_lock = threading.RLock()
 _flags: dict[str, Flag] = {}
 _config: str | None = None
-#: The thread that starts recording.
-_beginner: int | None = None
+#: The thread that starts recording, and its process.
+_beginner: tuple[int, int] | None = None
 _is_wanted = True
+#: Whether the replaced module is stood in for.
+_is_compat = False
 _has_hooks = False
 _has_fork_lock = False
 _pump: threading.Thread | None = None
-_at_start: list[Callable[[], None]] = []
 
 
 def say(level: int, text: str) -> None:
     """Writes one line."""
-    is_legacy = "compat" in _flags
-    name = "services.ai_call_logger" if is_legacy else "callmeter"
-    _write(logging.getLogger(name), level, f"[AICallLogger] {text}" if is_legacy else text)
+    name = "services.ai_call_logger" if _is_compat else "callmeter"
+    _write(logging.getLogger(name), level, f"[AICallLogger] {text}" if _is_compat else text)
 
 
 def _write(logger: logging.Logger, level: int, text: str) -> None:
@@ -55,8 +60,13 @@ def _write(logger: logging.Logger, level: int, text: str) -> None:
 
 
 def turn_compat_on(origin: str) -> None:
-    """Stands in for the replaced module: its settings and its log lines, unless somebody says otherwise."""
+    """Stands in for the replaced module: its settings, log lines and registry, unless somebody says otherwise."""
+    global _is_compat
+    if _is_compat:
+        return
+    _is_compat = True
     _native.set_compat()
+    _native.set_registry(_discover.ask_registry)
     _flags.setdefault("compat", ("compat", "ai_call_logger", origin, True))
 
 
@@ -76,12 +86,12 @@ def resolved() -> tuple[list[tuple[str, str, str]], list[str]]:
 def make_ready() -> None:
     """Called by a call that found the recorder absent or at rest."""
     try:
-        with _lock:
-            if _native.is_started():
+        if _native.is_started():
+            with _lock:
                 _native.resume()
                 _start_pump()
-            elif _beginner is None:
-                begin()
+        else:
+            begin()
     except Exception:  # noqa: BLE001 - whatever it is, the host's call goes on
         _native.hold_back()
         say(logging.ERROR, "recording could not be started; calls of this process are not recorded")
@@ -91,27 +101,40 @@ def make_ready() -> None:
 def begin() -> None:
     """Starts recording. Raises what goes wrong: for hosts that ask for it."""
     global _beginner
-    with _lock:
-        if _beginner is not None or _native.is_started():
+    lock = _begin_lock
+    if not lock.acquire(timeout=_BEGIN_S):
+        return
+    try:
+        # The host's modules, while they are asked, may make calls, or fork.
+        if _beginner == _me() or _native.is_started():
             return
-        _beginner = threading.get_ident()
+        _beginner = _me()
         try:
             store = _find_store()
-            _start_pump()
-            home = _native.start(list(_flags.values()), _config)
-            _native.set_enabled(_is_wanted)
-            _hook()
-            for action in _at_start:
-                action()
-            _at_start.clear()
+            with _lock:
+                _start_pump()
+                home = _native.start(list(_flags.values()), _config)
+                _native.set_enabled(_is_wanted)
+                _hook()
             _tell_where(store, home)
         finally:
             _beginner = None
+    finally:
+        lock.release()
+
+
+def _me() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
 
 
 def _find_store() -> tuple[str, str]:
     """Where rows go and who says so; asks the host's ``database.manager`` when nobody did."""
     origins = {key: (value, origin) for key, value, origin in resolved()[0]}
+    compat, by = origins.get("compat", ("", ""))
+    if compat == "ai_call_logger":
+        turn_compat_on(by)
+    elif _discover.has_registry():
+        _native.set_registry(_discover.ask_registry)
     url, origin = origins.get("store.url", ("", "default"))
     if origin != "default":
         return url, origin
@@ -119,6 +142,8 @@ def _find_store() -> tuple[str, str]:
     if found is None:
         return url, origin
     turn_compat_on(found.origin)
+    if found.url is None:
+        return url, origin
     _flags["store.url"] = ("store.url", found.url, found.origin, True)
     origins = {key: (value, origin) for key, value, origin in resolved()[0]}
     return origins.get("store.url", (url, origin))
@@ -126,7 +151,7 @@ def _find_store() -> tuple[str, str]:
 
 def _tell_where(store: tuple[str, str], home: str) -> None:
     url, origin = store
-    compat = "; stands in for ai_call_logger" if "compat" in _flags else ""
+    compat = "; stands in for ai_call_logger" if _is_compat else ""
     said_by = "no setting names a store" if origin == "default" else f"from {origin}"
     say(logging.INFO, f"calls go to {url} ({said_by}), by way of {home}{compat}")
     if origin == "default":
@@ -175,14 +200,12 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _has_fork_lock, _pump, _beginner
+    global _lock, _begin_lock, _has_fork_lock, _pump
     # The owner of the parent's lock may be a thread that is not here.
     _lock = threading.RLock()
+    _begin_lock = threading.RLock()
     _has_fork_lock = False
     _pump = None
-    if _beginner != threading.get_ident():
-        # It started recording for longer than the fork waited, and is not here.
-        _beginner = None
     _native.mark_forked()
 
 
@@ -240,15 +263,6 @@ def is_wanted() -> bool:
     return _is_wanted
 
 
-def at_start(action: Callable[[], None]) -> None:
-    """Does something when recording starts, or now if it has."""
-    with _lock:
-        if _native.is_started():
-            action()
-        else:
-            _at_start.append(action)
-
-
 def begin_capture(home: Path) -> None:
     """Records into memory from here on, whatever the settings say of stores."""
     with _lock:
@@ -268,7 +282,7 @@ def end_capture() -> None:
 
 def name_store() -> None:
     """Finds the store of the host's, where no setting names one."""
-    with _lock:
+    with _begin_lock:
         _find_store()
 
 

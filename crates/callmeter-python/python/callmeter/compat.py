@@ -13,8 +13,6 @@ module's way (``_async_write``, ``_write_to_db``) and are written when they end;
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import logging
 import sys
@@ -173,9 +171,14 @@ def _make_state(caller: Any, provider: Any, model: Any, request_id: Any, meta: M
     return _CallState(caller, provider, model, request_id, meta)
 
 
+def _cost_of(state: Any) -> Any:
+    """What a call that is over costs, for a host that reads it off the state."""
+    return _calc_cost(state.model, state.input_tokens, state.output_tokens)
+
+
 def _put_cost(state: Any) -> None:
     """What the call costs by a table or a function that the host changed."""
-    state.cost_usd = _calc_cost(state.model, state.input_tokens, state.output_tokens)
+    state.cost_usd = _cost_of(state)
 
 
 def _finish(state: Any) -> None:
@@ -240,29 +243,5 @@ class _Compat(ModuleType):
             _look_for_patches()
 
 
-def _consult_registry_of_host() -> None:
-    """Lets the host's registry of callers see each caller once, if there is one."""
-    name = "services.llm_caller_registry"
-    try:
-        if name not in sys.modules and (
-            importlib.util.find_spec("services") is None or importlib.util.find_spec(name) is None
-        ):
-            return
-        registry = importlib.import_module(name)
-        known = registry.assert_known_caller
-    except Exception as error:  # noqa: BLE001 - a registry is no condition of recording
-        logger.warning("[AICallLogger] the registry of callers cannot be asked: %s", type(error).__name__)
-        return
-
-    def ask(caller: Any) -> None:
-        try:
-            getattr(registry, "assert_known_caller", known)(caller, strict=False)
-        except Exception as error:  # noqa: BLE001 - an unknown caller is recorded all the same
-            logger.warning("[AICallLogger] the registry of callers refused %r: %s", caller, type(error).__name__)
-
-    _native.set_registry(ask)
-
-
 sys.modules[__name__].__class__ = _Compat
 _runtime.turn_compat_on("import callmeter.compat")
-_runtime.at_start(_consult_registry_of_host)

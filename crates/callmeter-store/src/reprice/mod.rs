@@ -12,14 +12,18 @@
 //! revision, so looking twice at one changes nothing.
 //!
 //! What a provider stated goes on counting (pricing rule R-18); a call without tokens keeps the cost that it
-//! has. An undo walks the calls that carry the reprice's revision back to their old one.
+//! has. An undo walks every call that carries the reprice's revision, on open days: one that the reprice looked
+//! at goes back to its old revision, and so does one that came in between those; any other that was priced by it at
+//! the door goes to the revision of the undo.
 //!
 //! Leaves to others: which days are closed (settings), and what is printed.
 
 mod error;
+mod pace;
 mod preview;
 mod repricer;
 mod tally;
+mod target;
 
 use std::sync::Arc;
 
@@ -30,8 +34,10 @@ use crate::question::Filter;
 use crate::{AccountingZone, StoredCall};
 
 pub use self::error::RepriceError;
+pub(crate) use self::pace::Pace;
 pub use self::repricer::Repricer;
 pub(crate) use self::tally::{GroupSums, SUMS, Tally};
+pub(crate) use self::target::{Before, Target};
 
 /// Which calls a reprice looks at, and by which prices.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +70,7 @@ pub(crate) fn first_open(closed_until: Option<i64>, zone: &AccountingZone) -> Op
 }
 
 /// The later of two beginnings.
-pub(crate) fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.max(b)),
         (a, b) => a.or(b),

@@ -316,6 +316,57 @@ pub fn an_undo_ends_a_reprice_that_was_stopped(store: &dyn RepricingStore) {
     assert_eq!(check_consistency(store), before);
 }
 
+/// Calls that were priced by a reprice at the door, before it, between and after the calls that it looked at, whether it
+/// asked for them or not, cost after its undo what they would have cost without it. Ended or stopped midway.
+pub fn an_undo_takes_back_what_came_in_while_the_reprice_was_in_force(store: &dyn RepricingStore) {
+    let records = some_records(400, 500);
+    let mut writer = store.writer();
+    // Those of the middle days first: others come in before and after them, and new pieces of the same.
+    let is_middle = |record: &&CallRecord| {
+        let days = store.day_of(call(3 * DAY, 0).started_at())
+            ..store.day_of(call(7 * DAY, 0).started_at());
+        days.contains(&store.day_of(record.started_at()))
+    };
+    let (middle, others): (Vec<_>, Vec<_>) = records.iter().partition(is_middle);
+    let owned = |records: &[&CallRecord]| -> Vec<CallRecord> {
+        records.iter().map(|record| (*record).clone()).collect()
+    };
+    let (early, late) = middle.split_at(middle.len() / 2);
+    assert!(early.len() > 40 && others.len() > 40, "{}", early.len());
+    take(&mut writer, &owned(early));
+    let first = check_consistency(store).values().next().unwrap().book_rev;
+    let asked = Asked {
+        model: Some("gpt-5-mini".to_owned()),
+        ..Asked::default()
+    };
+    let (others, later) = others.split_at(others.len() / 2);
+    for (asked, arrivals, is_ended) in [(asked, late, true), (Asked::default(), others, false)] {
+        let rev = store.begin_reprice(&Repricing {
+            asked,
+            ..Repricing::all(SuiteBook::Other)
+        });
+        assert!(store.reprice_slice(rev, 11));
+        let (soon, last) = arrivals.split_at(arrivals.len() / 2);
+        take(&mut writer, &owned(soon));
+        take(&mut writer, &owned(&later[..20]));
+        if is_ended {
+            finish(store, rev, 17);
+        }
+        take(&mut writer, &owned(last));
+        let by_it = check_consistency(store);
+        assert!(by_it.values().any(|cost| cost.book_rev == Some(rev)));
+        let undo = store.begin_undo(rev);
+        finish(store, undo, 23);
+        for (id, cost) in check_consistency(store) {
+            assert_ne!(cost.book_rev, Some(rev), "{id}");
+            let (record, _) = store.find(id).unwrap();
+            let mut before = store.price_by(first.unwrap(), &record);
+            before.book_rev = cost.book_rev;
+            assert_eq!(cost, before, "{id}");
+        }
+    }
+}
+
 /// Costs near the limit of a row, and their sums.
 pub fn sums_of_the_dearest_calls_do_not_overflow(store: &dyn RepricingStore) {
     let batch: Vec<_> = (0..300)

@@ -83,7 +83,7 @@ static KEYS: [Key; 28] = [
     },
     Key {
         name: "exit_flush",
-        purpose: "the longest wait for the last rows when the process ends; 50 ms while the store is down",
+        purpose: "the longest wait for the last rows when the process ends; 50 ms once a trial of the store has failed, in this process or in another of the home",
         takes: "a duration with its unit",
         default: "2s",
         is_secret: false,

@@ -53,8 +53,9 @@ impl Health {
         was_failing
     }
 
-    /// A batch was not acknowledged; says how long to wait before the next trial.
-    pub(crate) fn failed(&mut self, error: &SinkError) -> Duration {
+    /// A batch was not acknowledged; says how long to wait before the next trial. Where somebody waits for the
+    /// store the second comes at once: a connection that had died in the meantime is no outage.
+    pub(crate) fn failed(&mut self, error: &SinkError, is_awaited: bool) -> Duration {
         if error.kind() == SinkErrorKind::Busy {
             return self.backoff.next_short();
         }
@@ -68,6 +69,9 @@ impl Health {
                 hint,
                 "the store has failed 10 times in a row; calls wait in the spool until it is back"
             );
+        }
+        if self.failures == 1 && is_awaited {
+            return self.backoff.next_short();
         }
         self.backoff.next()
     }

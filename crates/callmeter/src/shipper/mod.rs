@@ -30,11 +30,14 @@ use self::spools::LOOK_FOR_THE_DEAD_EVERY;
 use crate::adoption::{Adopter, OpenSpool};
 use crate::backoff::Backoff;
 use crate::budget::BudgetWatch;
-use crate::control::{Control, Parking, State};
+use crate::control::{Control, LastTrial, Parking, State};
 use crate::crew::{Hand, Step};
-use crate::spool::{Disk, Hold};
+use crate::spool::{Disk, Hold, StoreHealth};
 
 const POLL: Duration = Duration::from_millis(50);
+/// The same when nothing was sent for a while: a look at the spools costs more than the rows that it finds then.
+const IDLE_POLL: Duration = Duration::from_millis(500);
+const IDLE_AFTER: Duration = Duration::from_secs(2);
 const STAND_BY: Duration = Duration::from_millis(500);
 const FIRST_MAINTENANCE_AFTER: Duration = Duration::from_secs(60);
 
@@ -85,7 +88,7 @@ pub(crate) struct Shipper {
     allowance: Allowance,
     health: Health,
     shipped: Shipped,
-    /// Whether the store has taken anything from this shipper.
+    /// Whether the store has taken anything from this shipper since it was elected.
     has_answered: bool,
     fresh_since: Option<u64>,
     looked_for_the_dead: Option<u64>,
@@ -170,7 +173,7 @@ impl Shipper {
             Ok(None) => {
                 self.watch_budgets(now);
                 self.tidy(now);
-                POLL
+                self.poll(now)
             }
             Err(SendError::Sink(error)) => {
                 self.store_failed(&error, now);
@@ -180,6 +183,18 @@ impl Shipper {
                 self.spool_failed(&name, &error);
                 POLL
             }
+        }
+    }
+
+    /// When to look again where nothing was due.
+    fn poll(&self, now: u64) -> Duration {
+        let is_waiting = [Lane::Fresh, Lane::Backlog]
+            .into_iter()
+            .any(|lane| self.waiting(lane) > 0);
+        if is_waiting || passed(self.last_sent, now) < IDLE_AFTER {
+            POLL
+        } else {
+            IDLE_POLL
         }
     }
 
@@ -276,8 +291,10 @@ impl Shipper {
         let was_failing = self.health.succeeded();
         if was_failing || !self.has_answered {
             // A mark may be that of a shipper that is no more.
-            self.disk.note_degraded(&self.store, false);
+            self.disk.note_health(&self.store, StoreHealth::Answers);
             self.has_answered = true;
+            self.control
+                .update(|state| state.last_trial = LastTrial::Answered);
         }
         if !was_failing {
             return;
@@ -302,15 +319,22 @@ impl Shipper {
     }
 
     fn store_failed(&mut self, error: &SinkError, now: u64) {
-        let pause = self.health.failed(error);
+        let is_awaited = self.control.snapshot().waiting_flushes > 0;
+        let pause = self.health.failed(error, is_awaited);
         if self.health.is_failing() {
             // Whatever failed, a new connection is the next trial's best chance.
             self.sink = None;
             let is_degraded = self.health.is_degraded();
-            if is_degraded {
-                self.disk.note_degraded(&self.store, true);
-            }
-            self.control.update(|state| state.is_degraded = is_degraded);
+            let health = if is_degraded {
+                StoreHealth::Degraded
+            } else {
+                StoreHealth::Fails
+            };
+            self.disk.note_health(&self.store, health);
+            self.control.update(|state| {
+                state.last_trial = LastTrial::Failed;
+                state.is_degraded = is_degraded;
+            });
             self.tell_error(&error.to_string());
         }
         self.not_before = now.saturating_add(nanos(pause));
@@ -326,19 +350,20 @@ impl Hand for Shipper {
     const NAME: &'static str = "callmeter-ship";
 
     fn step(&mut self) -> Step {
+        // Before: what is spooled during the tick may have come too late for it.
+        let spooled = self.control.read(|state| state.flush_spooled);
         let pause = self.tick();
-        let seen = self.control.snapshot();
-        if seen.stop_shipper {
+        let told = |state: &State| (state.stop_shipper, state.shipper_parking);
+        let (is_last, parking) = self.control.read(told);
+        if is_last {
             return Step::Last;
         }
-        if seen.shipper_parking == Parking::Asked {
+        if parking == Parking::Asked {
             self.lay_down_office();
             return Step::AtRest;
         }
         self.control.wait_until(pause, |state| {
-            state.stop_shipper
-                || state.flush_spooled > seen.flush_spooled
-                || state.shipper_parking != seen.shipper_parking
+            state.stop_shipper || state.flush_spooled > spooled || state.shipper_parking != parking
         });
         Step::Again
     }

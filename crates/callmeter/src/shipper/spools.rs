@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::backlog::Lanes;
 use super::{FIRST_MAINTENANCE_AFTER, Shipper, nanos, passed};
 use crate::adoption::OpenSpool;
+use crate::control::LastTrial;
 use crate::logging::log_line;
 use crate::spool::SpoolError;
 
@@ -28,6 +29,8 @@ impl Shipper {
                 None
             });
             let is_shipping = self.office.is_some();
+            // Whoever had the office before may have left a mark.
+            self.has_answered = false;
             self.control.update(|state| state.is_shipping = is_shipping);
         }
         self.office.is_some()
@@ -38,7 +41,10 @@ impl Shipper {
         self.office = None;
         self.spools.clear();
         self.lanes.clear();
-        self.control.update(|state| state.is_shipping = false);
+        self.control.update(|state| {
+            state.is_shipping = false;
+            state.last_trial = LastTrial::None;
+        });
     }
 
     /// Opens new spools of this store, adopts what the dead left, and looks how far rows may leave.

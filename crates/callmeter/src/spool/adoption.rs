@@ -1,8 +1,8 @@
 //! A dead owner's flight file and its spool, brought together (promises CM-4 and CM-5).
 //!
 //! The owner frees a slot only after the row's commit, so a call may lie in both. Such rows are the last
-//! ones: above `ready_seq`, where no shipper has been. Only there the adopter has to look, at one batch
-//! at the most, and no index is needed for it. Until `release_all` raises `ready_seq` every step can be
+//! ones: above `ready_seq`, where no shipper has been. Only there the adopter has to look, at what was committed in
+//! the last moments, and no index is needed for it. Until `release_all` raises `ready_seq` every step can be
 //! done again and changes nothing: rows that an adopter inserted before it died lie there as well.
 
 use std::collections::HashSet;
@@ -36,23 +36,20 @@ pub(super) fn adopt(
     db.pragma_update(None, "synchronous", "FULL")?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     writer::attach(&transaction, flight, "", at)?;
+    writer::catch_up(&transaction)?;
     let mut here = unready(&transaction)?;
     let first: i64 =
         transaction.query_row("SELECT next_seq FROM progress", [], |row| row.get(0))?;
-    let mut seq = first;
-    let mut aborted = 0_u64;
-    {
-        let mut insert = writer::insert_row(&transaction)?;
-        let mut encoded = Vec::with_capacity(512);
-        let marked = calls.finished.iter().map(|call| (call, 0));
-        for (call, is_aborted) in marked.chain(calls.aborted.iter().map(|call| (call, 1))) {
-            if here.insert(identity(call)) {
-                writer::put_row(&mut insert, seq, ADOPTED_LANE, call, &mut encoded)?;
-                seq = seq.saturating_add(1);
-                aborted = aborted.saturating_add(is_aborted);
-            }
+    let (mut new_calls, mut aborted) = (Vec::new(), 0_u64);
+    let marked = calls.finished.iter().map(|call| (call, 0));
+    for (call, is_aborted) in marked.chain(calls.aborted.iter().map(|call| (call, 1))) {
+        if here.insert(identity(call)) {
+            new_calls.push(call);
+            aborted = aborted.saturating_add(is_aborted);
         }
     }
+    let mut encoded = Vec::with_capacity(512);
+    let seq = writer::put_rows(&transaction, first, ADOPTED_LANE, &new_calls, &mut encoded)?;
     let new = seq.saturating_sub(first);
     transaction.execute(
         "UPDATE progress SET next_seq = ?1, spooled = spooled + ?2",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callmeter_flight::{Adopted, AdoptedCalls, Adopter, FlightError, Lease};
 
-use super::journal::{DeadFlight, Disk, Hold, SpoolInlet, SpoolOutlet, SpoolOwner};
+use super::journal::{DeadFlight, Disk, Hold, SpoolInlet, SpoolOutlet, SpoolOwner, StoreHealth};
 use super::memory::MemorySpool;
 use super::rights::Rights;
 use super::{
@@ -76,6 +76,13 @@ impl HomeDisk {
         }
     }
 
+    /// Whether a flight file waits for an adopter.
+    fn has_dead_flights(&self) -> bool {
+        let flights = self.flights();
+        let mut dead = flights.iter().map(|flight| self.adopt_flight(flight));
+        dead.any(|flight| matches!(flight, Ok(Some(_))))
+    }
+
     fn hold(&self, path: &Path) -> Result<Option<Hold>, SpoolError> {
         let lease = Lease::try_take_with(path, self.rights().file_mode())?;
         Ok(lease.map(|lease| Box::new(lease) as Hold))
@@ -114,7 +121,10 @@ impl Disk for HomeDisk {
             return Ok(Box::new(in_memory.clone()));
         }
         drop(spools);
-        Ok(Box::new(SpoolReader::open(&self.path_of(spool))?))
+        let reader = SpoolReader::open(&self.path_of(spool))?;
+        Ok(Box::new(
+            reader.in_home(&self.home.path().to_string_lossy()),
+        ))
     }
 
     fn hold_spool(&self, spool: &str) -> Result<Option<Hold>, SpoolError> {
@@ -128,17 +138,34 @@ impl Disk for HomeDisk {
     }
 
     fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError> {
-        self.hold(&self.home.shipper_lock(store))
+        let office = self.home.shipper_lock(store);
+        match self.hold(&office) {
+            // A process that died before its first commit left calls in shared memory, and no home.
+            Err(SpoolError::Io(error))
+                if error.kind() == io::ErrorKind::NotFound && self.has_dead_flights() =>
+            {
+                self.home.make()?;
+                self.hold(&office)
+            }
+            held => held,
+        }
     }
 
-    fn note_degraded(&self, store: &str, is_degraded: bool) {
-        let mark = self.home.degraded_mark(store);
+    fn note_health(&self, store: &str, health: StoreHealth) {
+        let failing = self.home.failing_mark(store);
+        let degraded = self.home.degraded_mark(store);
         // What cannot be noted costs the others a longer wait at their end, no more.
-        let _ = if is_degraded {
-            self.rights().make_file(&mark)
-        } else {
-            fs::remove_file(&mark)
-        };
+        match health {
+            StoreHealth::Answers => {
+                failing.remove();
+                let _ = fs::remove_file(degraded);
+            }
+            StoreHealth::Fails => failing.leave(),
+            StoreHealth::Degraded => {
+                failing.leave();
+                let _ = self.rights().make_file(&degraded);
+            }
+        }
     }
 
     fn used_bytes(&self) -> u64 {

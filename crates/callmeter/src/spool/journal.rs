@@ -5,7 +5,7 @@
 //! one; a simulation brings its own, with faults, and drives everything from one thread.
 //!
 //! ```text
-//! owner     append(batch) → commit → the flight buffer's slots are freed → next append raises ready_seq
+//! owner     append(batch) → commit → the flight buffer's slots are freed → a later append raises ready_seq
 //! shipper   ready_rows → sink → acknowledge | reject          only rows up to ready_seq
 //! adopter   adopt(flight) → the flight file is discarded → settle(flight) → release_all
 //! ```
@@ -24,6 +24,17 @@ use crate::figures::Figures;
 
 /// A held lock: freed when dropped, or by the system when its process dies.
 pub type Hold = Box<dyn fmt::Debug + Send>;
+
+/// How a store does, as the home's other processes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It has just taken something.
+    Answers,
+    /// Its last trial failed.
+    Fails,
+    /// It has failed ten times in a row.
+    Degraded,
+}
 
 /// The disk of a home.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -63,10 +74,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// When it cannot be told.
     fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError>;
 
-    /// Notes for the other processes of the home whether a store counts as degraded: at their end they do not
-    /// wait long for it.
-    fn note_degraded(&self, store: &str, is_degraded: bool) {
-        let _ = (store, is_degraded);
+    /// Notes for the other processes of the home how a store does: at their end they do not wait long for one
+    /// that fails.
+    fn note_health(&self, store: &str, health: StoreHealth) {
+        let _ = (store, health);
     }
 
     /// The bytes that all spools take on the disk, their logs not counted.

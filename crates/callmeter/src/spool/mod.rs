@@ -1,11 +1,12 @@
 //! The spool: where finished calls wait on disk until a store has answered for them.
 //!
-//! One SQLite file a process, in the home's `spool/`, with a lease beside it. Spool format 1:
+//! One SQLite file a process, in the home's `spool/`, with a lease beside it. Spool format 2:
 //!
 //! ```text
 //! header         one row: format, min_reader, min_writer, spool_id, home, store, made_at, made_by, pid
 //! rows           seq → lane, call_hi, call_lo, layer, rev, record (core's encoding); seq ascends
-//! progress       one row: next_seq, ready_seq, spooled, acknowledged, rejected
+//! progress       one row: next_seq, ready_seq, spooled, acknowledged, rejected; rows from next_seq on are not
+//!                counted in it yet
 //! flights        flight → place, attached_at, opened, aborted, settled_at: whose calls come here
 //! flight_losses  (flight, reason) → count, as it stood when it was last counted into `dropped`
 //! dropped        reason → count
@@ -17,9 +18,13 @@
 //! Who may do what: only the owner (or, after its death, whoever holds its lease) inserts; only the
 //! home's elected shipper deletes, and at the ceiling under `spool.when_full = "oldest"` the owner that
 //! needs room. The owner's worker inserts a batch, commits, frees what the batch came from, and raises
-//! `ready_seq` in its next transaction; a shipper reads only up to `ready_seq`. So a row never leaves
+//! `ready_seq` in a later transaction; a shipper reads only up to `ready_seq`. So a row never leaves
 //! while its origin could still be inserted again, and an adopter finds every row that may be double above
 //! `ready_seq` ([`adoption`]).
+//!
+//! An append need not touch `progress`, which would double what a small commit writes: it is brought up once in a
+//! while, and when no more rows come. Until then the rows themselves say how many they are. In format 1 each
+//! append did, and its files read alike.
 //!
 //! Commits do not sync, so that a process crash loses nothing and costs nothing; while rows are new, one
 //! commit a second does (policy `power`), so that a power loss costs about a second.
@@ -45,6 +50,7 @@ pub use disk::HomeDisk;
 pub use error::SpoolError;
 pub use journal::{
     DeadFlight, Disk, FlightFigures, Hold, SpoolInlet, SpoolOutlet, SpoolOwner, SpooledRow,
+    StoreHealth,
 };
 pub use memory::MemorySpool;
 pub(crate) use reader::{Shared, SpoolReader};

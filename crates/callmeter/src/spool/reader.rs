@@ -10,6 +10,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::adoption::Identity;
 use super::journal::{SpoolOutlet, SpooledRow};
 use super::{SpoolError, adoption, schema, writer};
+use crate::home::store_name_now;
 
 /// Free pages that may stay in the file, and how many go at a time.
 const FREE_PAGES_KEPT: i64 = 32;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct SpoolReader {
     db: Connection,
+    /// Where the home was when the spool was made, and what its store was called there.
+    home: String,
     store: String,
 }
 
@@ -35,10 +38,18 @@ impl SpoolReader {
     /// Opens the spool at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, SpoolError> {
         let db = schema::open(path)?;
-        let store = db.query_row("SELECT store FROM header WHERE id = 1", [], |row| {
-            row.get(0)
-        })?;
-        Ok(Self { db, store })
+        let (home, store) =
+            db.query_row("SELECT home, store FROM header WHERE id = 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        Ok(Self { db, home, store })
+    }
+
+    /// The same, whose home lies at `home` now.
+    pub(crate) fn in_home(mut self, home: &str) -> Self {
+        self.store = store_name_now(home, &self.home, &self.store).into_owned();
+        home.clone_into(&mut self.home);
+        self
     }
 
     /// Whether a row up to `seq` is still here.
@@ -74,7 +85,8 @@ impl SpoolReader {
         let read = self.db.unchecked_transaction()?;
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
         let (spooled, acknowledged, rejected, waiting) = read.query_row(
-            "SELECT spooled, acknowledged, rejected, (SELECT count(*) FROM rows) FROM progress",
+            "SELECT spooled + (SELECT count(*) FROM rows WHERE seq >= next_seq), acknowledged, rejected, \
+             (SELECT count(*) FROM rows) FROM progress",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
@@ -234,10 +246,15 @@ impl SpoolOutlet for SpoolReader {
     }
 
     fn release_all(&mut self) -> Result<(), SpoolError> {
-        self.db.execute(
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        writer::catch_up(&transaction)?;
+        transaction.execute(
             "UPDATE progress SET ready_seq = next_seq - 1 WHERE ready_seq < next_seq - 1",
             [],
         )?;
+        transaction.commit()?;
         Ok(())
     }
 }

@@ -1,23 +1,39 @@
 //! The owner's side of a spool file: append, and raise what shippers may read.
 
+use std::borrow::Borrow;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use callmeter_core::{CallRecord, DropReason, Timestamp};
 use callmeter_flight::Lease;
-use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::journal::{FlightFigures, SpoolInlet, SpoolOwner};
 use super::rights::Rights;
 use super::schema::{self, FORMAT};
 use super::{ADOPTED_LANE, FRESH_LANE, LEASE_EXTENSION, SPOOL_EXTENSION, SpoolError, adoption};
 
+/// After how many appends, or rows, `progress` is brought up: a shipper waits no longer for them, and an adopter has no
+/// more to compare.
+const APPENDS_UNCOUNTED: u32 = 16;
+const ROWS_UNCOUNTED: i64 = 1_000;
+
+/// How far a spool is, as its owner knows it.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    next_seq: i64,
+    /// Rows before it are counted in `progress`, by the last of so many appends.
+    counted_to: i64,
+    appends: u32,
+    ready_seq: i64,
+}
+
 /// The one writer of a spool file, with its lease.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     db: Connection,
     name: String,
-    next_seq: i64,
-    ready_seq: i64,
+    reached: Reached,
     syncs: bool,
     noted: Option<FlightFigures>,
     encoded: Vec<u8>,
@@ -58,8 +74,12 @@ impl SpoolWriter {
         Ok(Self {
             db,
             name,
-            next_seq: 1,
-            ready_seq: 0,
+            reached: Reached {
+                next_seq: 1,
+                counted_to: 1,
+                appends: 0,
+                ready_seq: 0,
+            },
             syncs: false,
             noted: None,
             encoded: Vec::with_capacity(512),
@@ -71,35 +91,37 @@ impl SpoolWriter {
         &mut self,
         batch: &[CallRecord],
         dropped: &[(DropReason, u64)],
-    ) -> Result<i64, SpoolError> {
-        let ready = self.next_seq.saturating_sub(1);
+    ) -> Result<(), SpoolError> {
+        let before = self.reached.next_seq;
         let transaction = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut seq = self.next_seq;
-        {
-            let mut insert = insert_row(&transaction)?;
-            for record in batch {
-                put_row(&mut insert, seq, FRESH_LANE, record, &mut self.encoded)?;
-                seq = seq.saturating_add(1);
-            }
+        let room = &mut self.encoded;
+        let mut reached = self.reached;
+        reached.next_seq = put_rows(&transaction, before, FRESH_LANE, batch, room)?;
+        reached.appends = reached.appends.saturating_add(1);
+        let uncounted = reached.next_seq.saturating_sub(reached.counted_to);
+        if batch.is_empty() || reached.appends >= APPENDS_UNCOUNTED || uncounted >= ROWS_UNCOUNTED {
+            reached = Reached {
+                next_seq: reached.next_seq,
+                counted_to: reached.next_seq,
+                appends: 0,
+                // What this very append brings may still lie in its flight file as well.
+                ready_seq: before.saturating_sub(1),
+            };
+            transaction
+                .prepare_cached(
+                    "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
+                )?
+                .execute(params![reached.next_seq, reached.ready_seq, uncounted])?;
         }
-        transaction
-            .prepare_cached(
-                "UPDATE progress SET next_seq = ?1, ready_seq = ?2, spooled = spooled + ?3",
-            )?
-            .execute(params![
-                seq,
-                ready,
-                i64::try_from(batch.len()).unwrap_or(i64::MAX)
-            ])?;
         count_dropped(&transaction, dropped)?;
         if let Some(figures) = &self.noted {
             note(&transaction, figures)?;
         }
         transaction.commit()?;
-        self.ready_seq = ready;
-        Ok(seq)
+        self.reached = reached;
+        Ok(())
     }
 }
 
@@ -131,17 +153,17 @@ impl SpoolInlet for SpoolWriter {
                 .pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
             self.syncs = sync;
         }
-        self.next_seq = self.write(batch, dropped)?;
+        self.write(batch, dropped)?;
         self.noted = None;
         Ok(())
     }
 
     fn has_unready(&self) -> bool {
-        self.ready_seq < self.next_seq.saturating_sub(1)
+        self.reached.ready_seq < self.last_seq()
     }
 
     fn last_seq(&self) -> i64 {
-        self.next_seq.saturating_sub(1)
+        self.reached.next_seq.saturating_sub(1)
     }
 
     fn bytes_in_log(&self) -> i64 {
@@ -156,33 +178,63 @@ impl SpoolInlet for SpoolWriter {
     }
 }
 
-/// The statement that inserts a row.
-pub(super) fn insert_row<'a>(
-    transaction: &'a Transaction<'_>,
-) -> Result<CachedStatement<'a>, SpoolError> {
-    Ok(transaction.prepare_cached("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?)
+/// How many rows one statement inserts at most: half of what a statement costs is beginning and ending it.
+const ROWS_AT_ONCE: usize = 16;
+
+/// The statement that inserts so many rows: their lane, the first one's number, then the rest of each. `OR FAIL` spares
+/// it a journal of its own: where it fails, the whole transaction is rolled back.
+fn insert_sql(rows: usize) -> &'static str {
+    static SQL: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let row = |at| format!("(?2 + {at}, ?1, ?, ?, ?, ?, ?)");
+        let of = |rows| (0..rows).map(row).collect::<Vec<_>>().join(", ");
+        let rows = 0..=ROWS_AT_ONCE;
+        rows.map(|rows| format!("INSERT OR FAIL INTO rows VALUES {}", of(rows)))
+            .collect()
+    });
+    SQL.get(rows).map_or("", String::as_str)
 }
 
-/// Inserts a row; `encoded` is room to work in.
-pub(super) fn put_row(
-    insert: &mut CachedStatement<'_>,
-    seq: i64,
+/// Inserts rows from the number `first` on; gives the number after the last. `encoded` is room to work in.
+pub(super) fn put_rows<R: Borrow<CallRecord>>(
+    transaction: &Transaction<'_>,
+    first: i64,
     lane: i64,
-    record: &CallRecord,
+    records: &[R],
     encoded: &mut Vec<u8>,
-) -> Result<(), SpoolError> {
+) -> Result<i64, SpoolError> {
     debug_assert!(lane == FRESH_LANE || lane == ADOPTED_LANE);
-    encoded.clear();
-    record.encode_into(encoded);
-    insert.execute(params![
-        seq,
-        lane,
-        record.call_id.hi(),
-        record.call_id.lo(),
-        record.layer.code(),
-        record.rev,
-        encoded.as_slice()
-    ])?;
+    let mut seq = first;
+    for records in records.chunks(ROWS_AT_ONCE) {
+        let mut insert = transaction.prepare_cached(insert_sql(records.len()))?;
+        insert.raw_bind_parameter(1, lane)?;
+        insert.raw_bind_parameter(2, seq)?;
+        let mut parameters = 3_usize..;
+        let mut next = || parameters.next().unwrap_or(usize::MAX);
+        for record in records {
+            let record = record.borrow();
+            let (hi, lo) = (record.call_id.hi(), record.call_id.lo());
+            let (layer, rev) = (record.layer.code().into(), record.rev.into());
+            for value in [hi, lo, layer, rev] {
+                insert.raw_bind_parameter(next(), value)?;
+            }
+            encoded.clear();
+            record.encode_into(encoded);
+            insert.raw_bind_parameter(next(), encoded.as_slice())?;
+            seq = seq.saturating_add(1);
+        }
+        insert.raw_execute()?;
+    }
+    Ok(seq)
+}
+
+/// Counts in `progress` the rows that a dead owner had not counted there.
+pub(super) fn catch_up(transaction: &Transaction<'_>) -> Result<(), SpoolError> {
+    transaction.execute(
+        "UPDATE progress SET spooled = spooled + (SELECT count(*) FROM rows WHERE seq >= next_seq), \
+         next_seq = (SELECT max(seq) + 1 FROM rows) \
+         WHERE EXISTS (SELECT 1 FROM rows WHERE seq >= next_seq)",
+        [],
+    )?;
     Ok(())
 }
 

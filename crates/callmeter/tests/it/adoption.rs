@@ -9,7 +9,7 @@ use callmeter::seams::{
     SpooledRow,
 };
 use callmeter_core::{Conservation, DropReason, Status, Timestamp};
-use callmeter_flight::{AdoptedCalls, FlightError};
+use callmeter_flight::{AdoptedCalls, FlightBuffer, FlightError, Options, Place, PlaceKind};
 
 use crate::homes::{STORE, TestHome, call, calls, finish, name_of, open, place};
 
@@ -73,6 +73,28 @@ fn the_file_of_a_process_without_a_spool_gets_one() {
     assert_all_once(&home);
 }
 
+/// Its home is made with the first commit; its calls lie in shared memory, which knows of no home.
+#[test]
+fn the_file_of_a_process_without_a_home_gets_a_spool_as_well() {
+    let home = place();
+    let places = Place::candidates(&home.path());
+    let shared = places
+        .iter()
+        .find(|place| place.kind() == PlaceKind::SharedMemory);
+    let mut options = Options::default();
+    options.home = home.path().display().to_string();
+    let buffer = FlightBuffer::create(shared.unwrap(), &options).unwrap();
+    finish(&buffer, 1);
+    let _in_flight = open(&buffer, 2);
+    // While it lives nobody needs a home.
+    home.ship_all();
+    assert!(!home.path().exists());
+    drop(buffer);
+    home.ship_all();
+    assert_eq!(home.stored(), [1, 2]);
+    assert!(home.standing().holds());
+}
+
 #[test]
 fn a_living_process_keeps_its_flight_file_and_its_spool() {
     let home = place();
@@ -116,6 +138,35 @@ fn flight_files_of_spools_for_another_store_are_left_to_its_shipper() {
     assert!(path.exists());
 }
 
+/// A volume that is mounted elsewhere, or a directory that was moved: its embedded store has another name there.
+#[test]
+fn a_home_at_another_path_ships_what_was_spooled_at_the_first() {
+    let (first, second) = (place(), place());
+    let store_of = |home: &TestHome| format!("sqlite:{}/store.sqlite", home.path().display());
+    let mut spool = first.spool_for(&store_of(&first));
+    spool.append(&calls(0..5), &[], false).unwrap();
+    let mut elsewhere = first.spool_for("sqlite:/var/lib/other/store.sqlite");
+    elsewhere.append(&calls(5..8), &[], false).unwrap();
+    let buffers = [
+        first.flight_for(&store_of(&first)),
+        first.flight_for("sqlite:/var/lib/other/store.sqlite"),
+    ];
+    for (buffer, n) in buffers.iter().zip(8..) {
+        finish(buffer, n);
+    }
+    drop((spool, elsewhere, buffers));
+    std::fs::rename(first.path(), second.path()).unwrap();
+
+    let mut shipper = second.shipper_to(&store_of(&second));
+    second.drive(&mut shipper, Duration::from_secs(10));
+    assert_eq!(second.stored(), [0, 1, 2, 3, 4, 8]);
+    assert_eq!(second.standing().spooled, 3);
+    let mut shipper = second.shipper_to("sqlite:/var/lib/other/store.sqlite");
+    second.drive(&mut shipper, Duration::from_secs(10));
+    assert_eq!(second.stored(), (0..10).collect::<Vec<_>>());
+    assert!(second.standing().holds());
+}
+
 #[test]
 fn a_flight_file_without_a_spool_goes_to_the_store_that_it_names() {
     let home = place();
@@ -140,6 +191,7 @@ fn a_flight_file_of_a_newer_format_stays_and_holds_back_what_may_be_double() {
     let at = callmeter_core::Clock::now(&*home.clock);
     spool.attach(&name_of(&buffer), "", at).unwrap();
     spool.append(&calls(0..5), &[], false).unwrap();
+    spool.append(&[], &[], false).unwrap();
     spool.append(&calls(5..8), &[], false).unwrap();
     finish(&buffer, 9);
     let path = buffer.path().unwrap().to_owned();

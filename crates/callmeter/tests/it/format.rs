@@ -1,4 +1,4 @@
-//! Spool format 1 is what `golden/spool-v1.sql` says, and stays readable for ever.
+//! Spool format 2 is what `golden/spool-v2.sql` says; it and the format before it stay readable for ever.
 
 use std::time::Duration;
 
@@ -6,12 +6,17 @@ use callmeter::seams::{Disk as _, SpoolError};
 use callmeter_core::DropReason;
 use rusqlite::Connection;
 
-use crate::homes::{call, place};
+use crate::homes::{call, finish, name_of, place};
 
-const GOLDEN: &str = "tests/golden/spool-v1.sql";
+const GOLDEN: &str = "tests/golden/spool-v2.sql";
+const OLDER: &str = "tests/golden/spool-v1.sql";
 
-fn golden_path() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN)
+fn path_of(golden: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(golden)
+}
+
+fn read(golden: &str) -> String {
+    std::fs::read_to_string(path_of(golden)).unwrap()
 }
 
 /// Everything in a spool file that decides its format, as SQL.
@@ -74,9 +79,9 @@ fn a_new_spool_is_written_as_the_golden_file_says() {
         .replace(&home.path().display().to_string(), "/home/app/callmeter")
         .replace(&format!(", {});", std::process::id()), ", 4711);");
     if std::env::var_os("CALLMETER_BLESS").is_some() {
-        std::fs::write(golden_path(), &seen).unwrap();
+        std::fs::write(path_of(GOLDEN), &seen).unwrap();
     }
-    assert_eq!(seen, std::fs::read_to_string(golden_path()).unwrap());
+    assert_eq!(seen, read(GOLDEN));
 }
 
 /// A home with a spool file made from SQL.
@@ -90,27 +95,57 @@ fn home_with(sql: &str) -> crate::homes::TestHome {
 }
 
 #[test]
-fn the_golden_spool_is_read_and_shipped() {
-    let home = home_with(&std::fs::read_to_string(golden_path()).unwrap());
-    home.ship_all();
-    assert_eq!(home.sink.calls(), vec![call(2)]);
+fn the_golden_spools_are_read_and_shipped() {
+    for golden in [OLDER, GOLDEN] {
+        let home = home_with(&read(golden));
+        home.ship_all();
+        assert_eq!(home.sink.calls(), vec![call(2)], "{golden}");
+        let standing = home.standing();
+        assert_eq!(
+            (standing.finished, standing.acknowledged, standing.rejected),
+            (5, 1, 1)
+        );
+        assert_eq!(standing.dropped_for(DropReason::FlightFull), 3);
+        assert!(standing.holds());
+    }
+}
+
+/// The last appends of an owner that was killed may not be counted in `progress`.
+#[test]
+fn rows_that_no_owner_counted_any_more_are_counted_shipped_and_not_overwritten() {
+    let uncounted = "UPDATE progress SET next_seq = 2, ready_seq = 1, spooled = 1;";
+    let home = home_with(&format!("{}{uncounted}", read(GOLDEN)));
     let standing = home.standing();
-    assert_eq!(
-        (standing.finished, standing.acknowledged, standing.rejected),
-        (5, 1, 1)
-    );
-    assert_eq!(standing.dropped_for(DropReason::FlightFull), 3);
+    assert_eq!((standing.finished, standing.spooled), (5, 1));
+    assert!(standing.holds());
+    let buffer = home.flight();
+    // The one that is there, and another.
+    finish(&buffer, 2);
+    finish(&buffer, 3);
+    let name = name_of(&buffer);
+    drop(buffer);
+    let path = home
+        .path()
+        .join("spool/00000000-0000-7000-8000-000000000000.spool");
+    Connection::open(path)
+        .unwrap()
+        .execute("UPDATE flights SET flight = ?1", [name])
+        .unwrap();
+    home.ship_all();
+    assert_eq!(home.stored(), [2, 3]);
+    let standing = home.standing();
+    assert_eq!((standing.finished, standing.acknowledged), (6, 2));
     assert!(standing.holds());
 }
 
 #[test]
 fn a_spool_of_a_newer_format_is_left_as_it_is_and_named() {
-    let golden = std::fs::read_to_string(golden_path()).unwrap();
-    let home = home_with(&golden.replacen("VALUES (1, 1, 1, 1, ", "VALUES (1, 2, 2, 1, ", 1));
+    let newer = read(GOLDEN).replacen("VALUES (1, 2, 2, 2, ", "VALUES (1, 3, 3, 2, ", 1);
+    let home = home_with(&newer);
     let opened = home.disk().open("00000000-0000-7000-8000-000000000000");
     assert!(matches!(
         opened,
-        Err(SpoolError::NewerFormat { format: 2, .. })
+        Err(SpoolError::NewerFormat { format: 3, .. })
     ));
     let mut shipper = home.shipper();
     home.drive(&mut shipper, Duration::from_secs(3));

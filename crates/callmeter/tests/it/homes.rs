@@ -98,9 +98,23 @@ impl TestHome {
     where
         F: FnMut() -> Result<Box<dyn Sink>, SinkError> + Send + 'static,
     {
+        self.driven_to(STORE, disk, make_sink)
+    }
+
+    /// A shipper to a store of that name.
+    pub(crate) fn shipper_to(&self, store: &str) -> DrivenShipper {
+        let sink = self.sink.clone();
+        let make_sink = move || Ok(Box::new(sink.clone()) as Box<dyn Sink>);
+        self.driven_to(store, Arc::new(self.disk()), make_sink)
+    }
+
+    fn driven_to<F>(&self, store: &str, disk: Arc<dyn Disk>, make_sink: F) -> DrivenShipper
+    where
+        F: FnMut() -> Result<Box<dyn Sink>, SinkError> + Send + 'static,
+    {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let mut parts = ShipperParts::new(disk, make_sink, clock);
-        STORE.clone_into(&mut parts.store);
+        store.clone_into(&mut parts.store);
         parts.home = self.path().display().to_string();
         DrivenShipper::new(parts, 100)
     }

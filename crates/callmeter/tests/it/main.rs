@@ -8,12 +8,14 @@ mod adoption;
 #[cfg(all(unix, feature = "postgres"))]
 mod ai_calls;
 mod bad_input;
+mod batches;
 mod bounds;
 mod budgets;
 mod clocks;
 mod conservation;
 mod contract;
 mod errors;
+mod exits;
 mod faults;
 mod flight;
 mod format;

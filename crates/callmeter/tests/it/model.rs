@@ -42,6 +42,8 @@ struct Model {
     rows: Vec<(i64, u64)>,
     last_seq: i64,
     ready_seq: i64,
+    /// Appends since the mark was raised.
+    appends: u32,
     figures: Conservation,
 }
 
@@ -57,7 +59,11 @@ impl Model {
     }
 
     fn append(&mut self, calls: u8, lost: u8) {
-        self.ready_seq = self.last_seq;
+        self.appends += 1;
+        if calls == 0 || self.appends == 16 {
+            self.ready_seq = self.last_seq;
+            self.appends = 0;
+        }
         for _ in 0..calls {
             self.last_seq += 1;
             self.rows

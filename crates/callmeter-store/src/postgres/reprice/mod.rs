@@ -8,7 +8,7 @@ mod audit;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use callmeter_core::{CallId, Clock, Timestamp};
+use callmeter_core::{Clock, Timestamp};
 use callmeter_price::{Book, ProviderKinds};
 
 use self::audit::{
@@ -22,17 +22,19 @@ use super::{books, columns, rollup};
 use crate::call;
 use crate::door::StoreOptions;
 use crate::names::NameKind;
+use crate::question::Filter;
 use crate::reprice::{
-    BEFORE_ALL, GroupSums, Reprice, RepriceError, RepriceQuery, RepricedGroup, SUMS, Tally,
-    first_open, later, price_anew,
+    BEFORE_ALL, Before, GroupSums, Pace, Reprice, RepriceError, RepriceQuery, RepricedGroup, SUMS,
+    Tally, Target, first_open, price_anew,
 };
 use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, PostgresUrl, StoreError, StoredCall};
 
-const FIRST_SLICE: u32 = 500;
-const LARGEST_SLICE: u32 = 5_000;
-/// How long the rollups should be locked at most, in nanoseconds.
-const SLICE_NS: u64 = 100_000_000;
+/// Calls of the first slice, the most of any, and how long one shall take: half of the 100 ms for which the rollups
+/// may be locked, because a commit takes as long as the disk does.
+const PACE: Pace = Pace::new(500, 5_000, 50_000_000);
+/// How many calls a slice of an undo looks through for each that it may change.
+const WINDOW: u32 = 4;
 /// The format whose schema has the audit.
 const FIRST_FORMAT: i64 = 2;
 
@@ -44,8 +46,7 @@ pub(crate) struct PostgresRepricer {
     kinds: ProviderKinds,
     names: Names,
     admission: Admission,
-    slice: u32,
-    largest: u32,
+    pace: Pace,
     books: HashMap<u32, Arc<Book>>,
 }
 
@@ -88,15 +89,13 @@ impl PostgresRepricer {
             kinds: options.providers,
             names: Names::default(),
             admission: Admission::default(),
-            slice: FIRST_SLICE,
-            largest: LARGEST_SLICE,
+            pace: PACE,
             books: HashMap::new(),
         })
     }
 
     pub(crate) fn set_slice(&mut self, calls: u32) {
-        self.largest = calls.max(1);
-        self.slice = self.slice.min(self.largest);
+        self.pace.set_most(calls);
     }
 
     pub(crate) fn begin(&mut self, query: &RepriceQuery) -> Result<Reprice, StoreError> {
@@ -164,8 +163,11 @@ impl PostgresRepricer {
                 newest
             };
             books::append_again(tx, content, now)?;
-            let mut filter = undone.filter;
-            filter.since = later(filter.since, first_open(closed_until, zone));
+            // Also calls that nobody asked for may have been priced by it, at the door.
+            let filter = Filter {
+                since: first_open(closed_until, zone),
+                ..Filter::default()
+            };
             let reprice = Reprice {
                 rev: books::newest(tx)?.number,
                 undoes: Some(rev),
@@ -187,7 +189,7 @@ impl PostgresRepricer {
     pub(crate) fn slice(&mut self, rev: u32) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let began = self.clock.monotonic_ns();
-        let limit = self.slice;
+        let limit = self.pace.calls();
         let (zone, kinds, books) = (&self.zone, &self.kinds, &mut self.books);
         let (names, admission) = (&mut self.names, &mut self.admission);
         let done = self.session.transaction(Access::Write, |tx| {
@@ -197,10 +199,11 @@ impl PostgresRepricer {
             if reprice.ended_at.is_some() {
                 return Ok(false);
             }
-            let target = Target::of(tx, &reprice, books)?;
-            let calls = next_calls(tx, names, &reprice, limit)?;
+            let target = target_of(tx, &reprice, books)?;
+            let end = window_end(tx, &reprice, limit)?;
+            let calls = next_calls(tx, names, &reprice, end, limit)?;
             let Some(last) = calls.last().map(|call| call.record.call_id) else {
-                return end_unless_more(tx, &reprice, now);
+                return go_on_or_end(tx, &reprice, end, now);
             };
             let mut slice = Slice {
                 zone,
@@ -229,7 +232,7 @@ impl PostgresRepricer {
                 self.names.committed();
                 self.admission.committed();
                 let took = self.clock.monotonic_ns().saturating_sub(began);
-                self.adapt(took);
+                self.pace.took(took);
             }
             Err(_) => {
                 self.names.rolled_back();
@@ -274,74 +277,53 @@ impl PostgresRepricer {
                 .collect()
         })
     }
-
-    /// Brings the next slice nearer to its time.
-    fn adapt(&mut self, took_ns: u64) {
-        if took_ns > SLICE_NS {
-            self.slice = (self.slice / 2).max(1);
-        } else if took_ns < SLICE_NS / 2 {
-            self.slice = self.slice.saturating_mul(2).min(self.largest);
-        }
-    }
 }
 
-/// By which revision calls are priced.
-enum Target {
-    /// All by one.
-    One(u32, Arc<Book>),
-    /// Each by the revision of the run of calls that it lies in.
-    Runs(BTreeMap<(i64, i64), u32>, HashMap<u32, Arc<Book>>),
-}
-
-impl Target {
-    fn of(
-        tx: &mut Tx<'_>,
-        reprice: &Reprice,
-        books: &mut HashMap<u32, Arc<Book>>,
-    ) -> Result<Self, StoreError> {
-        let Some(undone) = reprice.undoes else {
-            return Ok(Self::One(reprice.rev, book_of(tx, reprice.rev, books)?));
-        };
-        // Those from the run on that the walk is in: of what lies before nothing is asked any more.
-        let (hi, lo) = reprice.at;
-        let first = tx.query_opt(
-            &format!(
-                "SELECT hi, lo FROM callmeter.reprice_runs WHERE rev = {undone} AND (hi, lo) <= ({hi}, {lo})
-                 ORDER BY hi DESC, lo DESC LIMIT 1"
-            ),
-            &[],
-        )?;
-        let (hi, lo): (i64, i64) = match first {
-            Some(row) => (get(&row, 0)?, get(&row, 1)?),
-            None => (hi, lo),
-        };
-        let rows = tx.query(
-            &format!(
-                "SELECT hi, lo, old_rev FROM callmeter.reprice_runs WHERE rev = {undone} AND (hi, lo) >= ({hi}, {lo})"
-            ),
-            &[],
-        )?;
-        let mut runs = BTreeMap::new();
-        let mut used = HashMap::new();
-        for row in &rows {
-            let rev = number(get(row, 2)?);
-            runs.insert((get(row, 0)?, get(row, 1)?), rev);
-            if rev != 0 && !used.contains_key(&rev) {
-                used.insert(rev, book_of(tx, rev, books)?);
-            }
-        }
-        Ok(Self::Runs(runs, used))
-    }
-
-    fn at(&self, id: CallId) -> Option<(u32, &Book)> {
-        match self {
-            Self::One(rev, book) => Some((*rev, book)),
-            Self::Runs(runs, books) => {
-                let (_, rev) = runs.range(..=(id.hi(), id.lo())).next_back()?;
-                Some((*rev, books.get(rev)?))
-            }
+/// By which revision each call is priced.
+fn target_of(
+    tx: &mut Tx<'_>,
+    reprice: &Reprice,
+    books: &mut HashMap<u32, Arc<Book>>,
+) -> Result<Target, StoreError> {
+    let own = (reprice.rev, book_of(tx, reprice.rev, books)?);
+    let Some(undone) = reprice.undoes else {
+        return Ok(Target::One(own.0, own.1));
+    };
+    let last = line(tx, undone, "")?.map_or(BEFORE_ALL, |undone| undone.at);
+    // Those from the run on that the walk is in: of what lies before nothing is asked any more.
+    let (hi, lo) = reprice.at;
+    let first = tx.query_opt(
+        &format!(
+            "SELECT hi, lo FROM callmeter.reprice_runs WHERE rev = {undone} AND (hi, lo) <= ({hi}, {lo})
+             ORDER BY hi DESC, lo DESC LIMIT 1"
+        ),
+        &[],
+    )?;
+    let (hi, lo): (i64, i64) = match first {
+        Some(row) => (get(&row, 0)?, get(&row, 1)?),
+        None => (hi, lo),
+    };
+    let rows = tx.query(
+        &format!(
+            "SELECT hi, lo, old_rev FROM callmeter.reprice_runs WHERE rev = {undone} AND (hi, lo) >= ({hi}, {lo})"
+        ),
+        &[],
+    )?;
+    let mut runs = BTreeMap::new();
+    let mut used = HashMap::new();
+    for row in &rows {
+        let rev = number(get(row, 2)?);
+        runs.insert((get(row, 0)?, get(row, 1)?), rev);
+        if rev != 0 && !used.contains_key(&rev) {
+            used.insert(rev, book_of(tx, rev, books)?);
         }
     }
+    Ok(Target::Before(Before {
+        runs,
+        last,
+        books: used,
+        own,
+    }))
 }
 
 fn book_of(
@@ -357,22 +339,44 @@ fn book_of(
     Ok(book)
 }
 
-/// Which calls are still to be looked at; `None` when there can be none.
-fn meant(tx: &mut Tx<'_>, reprice: &Reprice) -> Result<Option<Condition>, StoreError> {
+/// Up to which first half of an id a slice of an undo looks, `None` for to the end: so many calls further on, whether
+/// they are meant or not. Without it each slice would search all partitions that are ahead for their first call of
+/// the revision, of which the planner knows nothing.
+fn window_end(tx: &mut Tx<'_>, reprice: &Reprice, limit: u32) -> Result<Option<i64>, StoreError> {
+    if reprice.undoes.is_none() {
+        return Ok(None);
+    }
     let Some(mut condition) = Condition::of(tx, &reprice.filter)? else {
         return Ok(None);
     };
+    condition.and(&format!("hi >= {}", reprice.at.0));
+    let sql = format!(
+        "SELECT hi FROM callmeter.calls AS c {} ORDER BY hi, lo OFFSET {} LIMIT 1",
+        condition.sql,
+        limit.saturating_mul(WINDOW)
+    );
+    let params: Vec<_> = condition.texts.iter().map(text).collect();
+    let row = tx.query_opt(&sql, &params)?;
+    row.map(|row| get(&row, 0)).transpose()
+}
+
+/// Which calls are still to be looked at, those of a window alone if it has an end; `None` when there can be none.
+fn meant(
+    tx: &mut Tx<'_>,
+    reprice: &Reprice,
+    end: Option<i64>,
+) -> Result<Option<Condition>, StoreError> {
+    let Some(mut condition) = Condition::of(tx, &reprice.filter)? else {
+        return Ok(None);
+    };
+    if let Some(end) = end {
+        condition.and(&format!("hi <= {end}"));
+    }
     let (hi, lo) = reprice.at;
     // The first part alone is what the planner can choose partitions by.
     condition.and(&format!("hi >= {hi} AND (hi, lo) > ({hi}, {lo})"));
     match reprice.undoes {
-        Some(undone) => {
-            condition.and(&format!("book_rev = {undone}"));
-            if let Some(done) = line(tx, undone, "")? {
-                let (hi, lo) = done.at;
-                condition.and(&format!("hi <= {hi} AND (hi, lo) <= ({hi}, {lo})"));
-            }
-        }
+        Some(undone) => condition.and(&format!("book_rev = {undone}")),
         None => {
             condition.and(&format!("coalesce(book_rev, 0) < {}", reprice.rev));
             if !reprice.is_all {
@@ -388,9 +392,10 @@ fn next_calls(
     tx: &mut Tx<'_>,
     names: &mut Names,
     reprice: &Reprice,
+    end: Option<i64>,
     limit: u32,
 ) -> Result<Vec<StoredCall>, StoreError> {
-    let Some(condition) = meant(tx, reprice)? else {
+    let Some(condition) = meant(tx, reprice, end)? else {
         return Ok(Vec::new());
     };
     let sql = format!(
@@ -405,9 +410,15 @@ fn next_calls(
     Ok(calls)
 }
 
-/// Ends a reprice that found no call, unless those that it found were merged while it waited for them.
-fn end_unless_more(tx: &mut Tx<'_>, reprice: &Reprice, now: Timestamp) -> Result<bool, StoreError> {
-    if let Some(condition) = meant(tx, reprice)? {
+/// Goes to the next window, or ends a reprice that has none, unless the calls that were found were merged while it
+/// waited for them; says whether there is more.
+fn go_on_or_end(
+    tx: &mut Tx<'_>,
+    reprice: &Reprice,
+    end: Option<i64>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if let Some(condition) = meant(tx, reprice, end)? {
         let sql = format!(
             "SELECT 1 FROM callmeter.calls AS c {} LIMIT 1",
             condition.sql
@@ -417,12 +428,15 @@ fn end_unless_more(tx: &mut Tx<'_>, reprice: &Reprice, now: Timestamp) -> Result
             return Ok(true);
         }
     }
+    let rev = reprice.rev;
+    let step = match end {
+        Some(hi) => format!("at_hi = {hi}, at_lo = {}", i64::MAX),
+        None => format!("ended_at = {}", now.as_micros()),
+    };
     tx.batch(&format!(
-        "UPDATE callmeter.reprices SET ended_at = {} WHERE rev = {}",
-        now.as_micros(),
-        reprice.rev
+        "UPDATE callmeter.reprices SET {step} WHERE rev = {rev}"
     ))?;
-    Ok(false)
+    Ok(end.is_some())
 }
 
 /// What a slice works with.
@@ -448,9 +462,7 @@ impl Slice<'_> {
         let mut anew = Vec::with_capacity(calls.len());
         for stored in calls {
             let id = stored.record.call_id;
-            let Some((rev, book)) = target.at(id) else {
-                continue;
-            };
+            let (rev, book) = target.of(id);
             let (cost, flags) = price_anew(book, self.kinds, rev, &stored);
             let old_rev = stored.cost.book_rev.unwrap_or(0);
             if last_run != Some(old_rev) {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use callmeter_core::{CallId, Clock};
 use callmeter_price::{Book, ProviderKinds};
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use self::audit::{LINE, Runs, check_none_is_open, insert_line, keep, line, read_line};
@@ -19,16 +18,16 @@ use super::condition::Condition;
 use super::names::Names;
 use super::{books, columns, rollup, schema};
 use crate::door::StoreOptions;
+use crate::question::Filter;
 use crate::reprice::{
-    BEFORE_ALL, GroupSums, Reprice, RepriceError, RepriceQuery, RepricedGroup, Tally, first_open,
-    later, price_anew,
+    BEFORE_ALL, Before, GroupSums, Pace, Reprice, RepriceError, RepriceQuery, RepricedGroup, Tally,
+    Target, first_open, price_anew,
 };
 use crate::rollup::{Admission, Changes};
 use crate::{AccountingZone, StoreError};
 
-const FIRST_SLICE: u32 = 200;
-const LARGEST_SLICE: u32 = 5_000;
-const SLICE_NS: u64 = 25_000_000;
+/// Calls of the first slice, the most of any, and how long one shall take.
+const PACE: Pace = Pace::new(200, 5_000, 20_000_000);
 
 /// Whoever reprices an embedded store.
 pub(crate) struct SqliteRepricer {
@@ -40,8 +39,7 @@ pub(crate) struct SqliteRepricer {
     names: Names,
     admission: Admission,
     ext: Vec<u8>,
-    slice: u32,
-    largest: u32,
+    pace: Pace,
     books: HashMap<u32, Arc<Book>>,
 }
 
@@ -77,15 +75,13 @@ impl SqliteRepricer {
             names: Names::default(),
             admission: Admission::default(),
             ext: Vec::with_capacity(512),
-            slice: FIRST_SLICE,
-            largest: LARGEST_SLICE,
+            pace: PACE,
             books: HashMap::new(),
         })
     }
 
     pub(crate) fn set_slice(&mut self, calls: u32) {
-        self.largest = calls.max(1);
-        self.slice = self.slice.min(self.largest);
+        self.pace.set_most(calls);
     }
 
     pub(crate) fn begin(&mut self, query: &RepriceQuery) -> Result<Reprice, StoreError> {
@@ -148,8 +144,11 @@ impl SqliteRepricer {
             newest
         };
         books::append_again(&tx, content, now)?;
-        let mut filter = undone.filter;
-        filter.since = later(filter.since, first_open(closed_until, &self.zone));
+        // Also calls that nobody asked for may have been priced by it, at the door.
+        let filter = Filter {
+            since: first_open(closed_until, &self.zone),
+            ..Filter::default()
+        };
         let reprice = Reprice {
             rev: books::newest_number(&tx)?,
             undoes: Some(rev),
@@ -182,7 +181,7 @@ impl SqliteRepricer {
                 self.names.committed();
                 self.admission.committed();
                 let took = self.clock.monotonic_ns().saturating_sub(began);
-                self.adapt(took);
+                self.pace.took(took);
             }
             Err(_) => {
                 self.names.rolled_back();
@@ -224,10 +223,11 @@ impl SqliteRepricer {
 
     /// By which revision each call is priced.
     fn target_of(&mut self, reprice: &Reprice) -> Result<Target, StoreError> {
+        let own = (reprice.rev, self.book(reprice.rev)?);
         let Some(undone) = reprice.undoes else {
-            let book = self.book(reprice.rev)?;
-            return Ok(Target::One(reprice.rev, book));
+            return Ok(Target::One(own.0, own.1));
         };
+        let last = line(&self.conn, undone)?.map_or(BEFORE_ALL, |undone| undone.at);
         let mut statement = self
             .conn
             .prepare_cached("SELECT hi, lo, old_rev FROM reprice_runs WHERE rev = ?1")?;
@@ -244,7 +244,12 @@ impl SqliteRepricer {
         for rev in revisions {
             books.insert(rev, self.book(rev)?);
         }
-        Ok(Target::Runs(runs, books))
+        Ok(Target::Before(Before {
+            runs,
+            last,
+            books,
+            own,
+        }))
     }
 
     fn book(&mut self, rev: u32) -> Result<Arc<Book>, StoreError> {
@@ -266,13 +271,7 @@ impl SqliteRepricer {
             [reprice.at.0.into(), reprice.at.1.into()],
         );
         match reprice.undoes {
-            Some(undone) => {
-                condition.and("book_rev = ?", [undone.into()]);
-                if let Some(done) = line(&self.conn, undone)? {
-                    let end: [Value; 2] = [done.at.0.into(), done.at.1.into()];
-                    condition.and("(hi, lo) <= (?, ?)", end);
-                }
-            }
+            Some(undone) => condition.and("book_rev = ?", [undone.into()]),
             None => {
                 condition.and("ifnull(book_rev, 0) < ?", [reprice.rev.into()]);
                 if !reprice.is_all {
@@ -284,7 +283,7 @@ impl SqliteRepricer {
             "SELECT hi, lo FROM calls {} ORDER BY hi, lo LIMIT ?",
             condition.sql
         );
-        condition.values.push(self.slice.into());
+        condition.values.push(self.pace.calls().into());
         let mut statement = self.conn.prepare_cached(&sql)?;
         let ids = statement.query_map(rusqlite::params_from_iter(condition.values), |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -330,9 +329,7 @@ impl SqliteRepricer {
             if !is_still_meant(&reprice, stored.cost.book_rev) {
                 continue;
             }
-            let Some((rev, book)) = target.of(id) else {
-                continue;
-            };
+            let (rev, book) = target.of(id);
             let (cost, flags) = price_anew(book, &self.kinds, rev, &stored);
             let mut record = stored.record.clone();
             record.flags.insert(flags);
@@ -361,35 +358,6 @@ impl SqliteRepricer {
         .execute((reprice.rev, last.0, last.1, tally.looked_at, tally.changed))?;
         tx.commit()?;
         Ok(true)
-    }
-
-    /// Brings the next slice nearer to its time.
-    fn adapt(&mut self, took_ns: u64) {
-        if took_ns > SLICE_NS {
-            self.slice = (self.slice / 2).max(1);
-        } else if took_ns < SLICE_NS / 2 {
-            self.slice = self.slice.saturating_mul(2).min(self.largest);
-        }
-    }
-}
-
-/// By which revision calls are priced.
-enum Target {
-    /// All by one.
-    One(u32, Arc<Book>),
-    /// Each by the revision of the run of calls that it lies in.
-    Runs(BTreeMap<(i64, i64), u32>, HashMap<u32, Arc<Book>>),
-}
-
-impl Target {
-    fn of(&self, id: CallId) -> Option<(u32, &Book)> {
-        match self {
-            Self::One(rev, book) => Some((*rev, book)),
-            Self::Runs(runs, books) => {
-                let (_, rev) = runs.range(..=(id.hi(), id.lo())).next_back()?;
-                Some((*rev, books.get(rev)?))
-            }
-        }
     }
 }
 

@@ -98,13 +98,14 @@ fn set_soft_limit() -> std::io::Result<()> {
 #[cfg(unix)]
 fn most_files() -> u64 {
     // macOS takes no soft limit beyond its OPEN_MAX, whatever the hard one says.
-    const OPEN_MAX: u64 = if cfg!(target_os = "macos") {
-        10_240
-    } else {
-        u64::MAX
-    };
+    const OPEN_MAX: u64 = 10_240;
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    hard.unwrap_or(u64::MAX).min(OPEN_MAX)
+    let hard = hard.unwrap_or(u64::MAX);
+    if cfg!(target_os = "macos") {
+        hard.min(OPEN_MAX)
+    } else {
+        hard
+    }
 }
 
 #[cfg(not(unix))]

@@ -258,16 +258,16 @@ fn hold_one(mut stream: TcpStream, tell: &Sender<()>, held: &Mutex<Receiver<()>>
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let is_chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     // Whoever is cut off by the end of a proxy is the test's own affair.
     let _ = write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{}",
-        is_chunk(FIRST)
+        chunk(FIRST)
     );
     let _ = tell.send(());
     let _ = held.lock().unwrap().recv();
-    let _ = write!(stream, "{}0\r\n\r\n", is_chunk(SECOND));
+    let _ = write!(stream, "{}0\r\n\r\n", chunk(SECOND));
 }
 
 /// A port of this machine where nobody listens.

@@ -1,6 +1,7 @@
 //! LiteLLM's proxy as a subject, where it is asked for: installed once into a virtual environment of the target
 //! directory, started with a model that leads to the bench's upstream and as many workers as there are cores, which is
 //! what its documentation advises. It has no database and logs nothing: what it does without is to its advantage.
+//! Processor time is that of its first process alone, not of its workers.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -78,14 +78,13 @@ pub(crate) async fn run(
                     let mut events = Vec::new();
                     let first = wire.answer(&mut events).await;
                     seen.answers += 1;
-                    // An answer counts when it came, or a slow server's, which take as long as the run, never would.
                     let now = Instant::now();
-                    let (is_in_time, until) = if case == Case::Plain {
-                        (now >= start && now <= end, now)
-                    } else {
-                        (sent >= start, first)
+                    // A plain answer counts when it came, or a server as slow as the case is long never had one.
+                    let (until, counts) = match case {
+                        Case::Plain => (now, now >= start && now <= end),
+                        Case::Stream(_) | Case::Open => (first, sent >= start),
                     };
-                    if is_in_time {
+                    if counts {
                         seen.times.push((until - sent).as_secs_f64() * 1e6);
                         seen.events.append(&mut events);
                     }

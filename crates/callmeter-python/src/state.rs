@@ -239,7 +239,10 @@ impl CallState {
     /// The attributes of a call that is over.
     fn end(&mut self, py: Python<'_>, lasted_us: u64) {
         self.duration = Lasted::Microseconds(lasted_us);
-        let said = self.status.as_ref().map(|status| plain_text(status.bind(py)));
+        let said = self
+            .status
+            .as_ref()
+            .map(|status| plain_text(status.bind(py)));
         if matches!(said, None | Some(Some(""))) {
             self.status = Some(intern!(py, "ok").clone().into_any().unbind());
         }

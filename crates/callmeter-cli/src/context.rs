@@ -66,6 +66,9 @@ impl Context {
 
     /// The store, which must be there.
     pub(crate) fn existing_store(&self) -> Result<StoreReader, StoreError> {
+        if let Some(why) = self.home.distrusted() {
+            tracing::warn!(target: "callmeter", "no home directory is known, and {why}; set CALLMETER_HOME");
+        }
         match self.settings.store.layout {
             StoreLayout::AiCalls => StoreReader::open_as(&self.url, &self.reading_options()),
             _ => StoreReader::open(&self.url),

@@ -28,6 +28,19 @@ pub(crate) fn plural(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// How many of a long list are named.
+const A_FEW: usize = 5;
+
+/// The first few names of a list, and how many more there are.
+pub(crate) fn a_few(names: &[String]) -> String {
+    let (named, more) = names.split_at(names.len().min(A_FEW));
+    let mut says = named.join(", ");
+    if !more.is_empty() {
+        says.push_str(&format!(", and {} more", more.len()));
+    }
+    says
+}
+
 /// A text of at most `most` characters.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -271,6 +284,16 @@ mod tests {
             ["12 ms", "3.4 s"]
         );
         assert_eq!([size(120_832), size(1_600_000)], ["118 KiB", "1.5 MiB"]);
+    }
+
+    #[test]
+    fn of_many_names_a_few_are_named() {
+        let homes: Vec<String> = (1..=7).map(|n| format!("/home/{n}")).collect();
+        assert_eq!(a_few(&homes[..2]), "/home/1, /home/2");
+        assert_eq!(
+            a_few(&homes),
+            "/home/1, /home/2, /home/3, /home/4, /home/5, and 2 more"
+        );
     }
 
     #[test]

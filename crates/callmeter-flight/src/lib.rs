@@ -67,6 +67,8 @@ mod fields;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod file_system;
+#[cfg(not(loom))]
 mod fork;
 #[cfg(not(loom))]
 mod gate;
@@ -115,12 +117,12 @@ mod exports {
     pub use crate::drain::Drainer;
     pub use crate::error::FlightError;
     pub use crate::fields::{Fields, Value};
+    pub use crate::file_system::{doubtful_file_system, network_file_system};
     pub use crate::fork::Process;
     pub use crate::gate::Busy;
     pub use crate::lease::Lease;
     pub use crate::place::{
-        Place, PlaceKind, is_in_container, network_file_system, shared_memory_dir,
-        shared_memory_root,
+        Place, PlaceKind, is_in_container, shared_memory_dir, shared_memory_root,
     };
     pub use crate::random::fill_random;
     pub use crate::record::{FlightSlot, Name, NameRef, Opening, Prepared, Refused};

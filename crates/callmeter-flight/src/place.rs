@@ -7,8 +7,8 @@
 //! memory          no file                                          nothing
 //! ```
 //! In that order; in a container whose home is a volume the home comes first. A directory is made for
-//! this user alone and refused when it is anybody else's, or a link. Network and copy-on-write file
-//! systems are refused for the mapped file: there a store may block for long or fail.
+//! this user alone and refused when it is anybody else's, or a link, or on a file system where a mapped
+//! file has no place ([`file_system`](crate::file_system)).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use callmeter_core::HashKey;
 
 use crate::error::FlightError;
+use crate::file_system::FileSystem;
 
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -109,7 +110,7 @@ impl Place {
     }
 
     fn candidates_in(home: &Path, in_container: bool) -> Vec<Self> {
-        let is_volume = in_container && file_system::of(home).is_volume();
+        let is_volume = in_container && FileSystem::of(home).is_volume();
         let kind = if is_volume {
             PlaceKind::Volume
         } else {
@@ -171,7 +172,7 @@ impl Place {
             }
         }
         private_dir(&self.dir, self.group_access)?;
-        match file_system::of(&self.dir).unfit() {
+        match FileSystem::of(&self.dir).unfit() {
             Some(kind) => Err(FlightError::UnfitFileSystem {
                 path: self.dir.clone(),
                 kind,
@@ -211,12 +212,6 @@ pub fn is_in_container() -> bool {
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// The network file system that a directory lies on, by its name, if it does; of one that does not exist
-/// yet its nearest parent tells.
-pub fn network_file_system(dir: &Path) -> Option<&'static str> {
-    file_system::network(dir)
-}
-
 /// Makes a directory for this user alone, or makes sure that an existing one is that.
 #[cfg(unix)]
 fn private_dir(path: &Path, group_access: bool) -> Result<(), FlightError> {
@@ -247,85 +242,6 @@ fn private_dir(path: &Path, group_access: bool) -> Result<(), FlightError> {
 #[cfg(not(unix))]
 fn private_dir(_path: &Path, _group_access: bool) -> Result<(), FlightError> {
     Err(FlightError::Unsupported)
-}
-
-/// What a directory lies on.
-mod file_system {
-    use std::path::Path;
-
-    /// A file system, as far as a mapped file cares.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) enum FileSystem {
-        Local,
-        /// Its content goes with the container or the machine.
-        Passing,
-        /// Stores into a mapped file may block or fail.
-        Unfit(&'static str),
-    }
-
-    impl FileSystem {
-        pub(super) const fn unfit(self) -> Option<&'static str> {
-            match self {
-                Self::Unfit(kind) => Some(kind),
-                Self::Local | Self::Passing => None,
-            }
-        }
-
-        pub(super) const fn is_volume(self) -> bool {
-            matches!(self, Self::Local)
-        }
-    }
-
-    /// The file system of a path, or of its nearest parent that exists.
-    #[cfg(target_os = "linux")]
-    pub(super) fn of(path: &Path) -> FileSystem {
-        let found = path
-            .ancestors()
-            .find_map(|path| rustix::fs::statfs(path).ok());
-        // The numbers of `linux/magic.h`, and of file systems that bring their own.
-        match found.map(|found| found.f_type as u32) {
-            Some(0x0102_1994 | 0x8584_58f6 | 0x794c_7630) => FileSystem::Passing,
-            Some(0x6969) => FileSystem::Unfit("NFS"),
-            Some(0x517b | 0xfe53_4d42 | 0xff53_4d42) => FileSystem::Unfit("SMB"),
-            Some(0x0102_1997) => FileSystem::Unfit("9p"),
-            Some(0x6573_5546) => FileSystem::Unfit("FUSE"),
-            Some(0x00c3_6400) => FileSystem::Unfit("Ceph"),
-            Some(0x9123_683e) => FileSystem::Unfit("btrfs"),
-            Some(0x2fc1_2fc1) => FileSystem::Unfit("ZFS"),
-            Some(0xca45_1a4e) => FileSystem::Unfit("bcachefs"),
-            _ => FileSystem::Local,
-        }
-    }
-
-    /// Those of them, and others, whose files other machines may be using.
-    #[cfg(target_os = "linux")]
-    pub(super) fn network(path: &Path) -> Option<&'static str> {
-        let found = path
-            .ancestors()
-            .find_map(|path| rustix::fs::statfs(path).ok())?;
-        match found.f_type as u32 {
-            0x6969 => Some("NFS"),
-            0x517b | 0xfe53_4d42 | 0xff53_4d42 => Some("SMB"),
-            0x0102_1997 => Some("9p"),
-            0x00c3_6400 => Some("Ceph"),
-            0x5346_414f => Some("AFS"),
-            0x0bd0_0bd0 => Some("Lustre"),
-            0x4750_4653 => Some("GPFS"),
-            0x7461_636f => Some("OCFS2"),
-            0x0116_1970 => Some("GFS2"),
-            _ => None,
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn network(_path: &Path) -> Option<&'static str> {
-        None
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn of(_path: &Path) -> FileSystem {
-        FileSystem::Local
-    }
 }
 
 #[cfg(all(test, unix))]

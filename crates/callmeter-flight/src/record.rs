@@ -455,7 +455,7 @@ impl FlightBuffer {
     ) -> Result<T, Refused> {
         let slot = self.slot_of(&call)?;
         let told = tell(OpenSlot::new(self, slot));
-        let word = |at: usize| slot[at].load(Ordering::Relaxed);
+        let word = |at: usize| slot.as_slice().word(at);
         let words = [slot::PRESENT, slot::SMALL, slot::ANSWERED].map(word);
         write_result(slot, self.key, words, word(slot::TEXT) as usize, &[]);
         self.close(&call, slot);

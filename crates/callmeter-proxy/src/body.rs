@@ -35,7 +35,7 @@ pub(crate) enum BodyError {
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// Whether the client said how long it is.
     is_sized: bool,
     /// What it takes of the budget, for as long as it is held.
@@ -123,7 +123,7 @@ pub(crate) async fn hold(mut passing: Box<Passing>, budget: &Budget) -> Result<T
                     room = room.saturating_add(more);
                 }
             }
-            Err(frame) => trailers = frame.into_trailers().ok(),
+            Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
     let bytes = match (passing.ahead.pop_front(), passing.ahead.is_empty()) {
@@ -259,7 +259,9 @@ impl Body for OutBody {
             Self::Empty => Poll::Ready(None),
             Self::Held(held) => {
                 let frame = if held.bytes.is_empty() {
-                    held.trailers.take().map(Frame::trailers)
+                    held.trailers
+                        .take()
+                        .map(|trailers| Frame::trailers(*trailers))
                 } else {
                     Some(Frame::data(std::mem::take(&mut held.bytes)))
                 };

@@ -148,7 +148,7 @@ pub struct Limits {
     pub connections: usize,
     /// A request's or an answer's head. Default 64 KiB for requests; answers get four times as much.
     pub head_bytes: usize,
-    /// Headers of a request; answers may have four times as many. Default 256.
+    /// Headers of a request; answers may have twice as many. Default 256.
     pub headers: usize,
     /// A request's body; a longer one is refused with 413. Default 1 GiB.
     pub body_bytes: u64,

@@ -1,5 +1,7 @@
 //! One request: admitted, led to its route, answered. What every connection of a proxy shares.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -92,16 +94,16 @@ impl Engine {
         started: Instant,
     ) -> Result<Response<Answer>, Refusal> {
         if request.method() == Method::CONNECT {
-            return crate::tunnel::connect(self, client, request).await;
+            return Box::pin(crate::tunnel::connect(self, client, request)).await;
         }
         let host = stated_host(&request)?;
         if self.is_for_another(&request) {
             let target = forward_target(&request)?;
             let incomer = Incomer::new(client, request, started);
-            return exchange::run(self, incomer, target, Pool::Guarded).await;
+            return self.exchange(incomer, target, Pool::Guarded).await;
         }
         if let Some(host) = host
-            && !is_own_name(&host, &self.config.host_names)
+            && !is_own_name(host, &self.config.host_names)
         {
             return Err(Refusal::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -147,7 +149,18 @@ impl Engine {
         } else {
             Pool::Exact
         };
-        exchange::run(self, Incomer::new(client, request, started), target, pool).await
+        let incomer = Incomer::new(client, request, started);
+        self.exchange(incomer, target, pool).await
+    }
+
+    /// Boxed: what it needs while the upstream is asked is not every connection's for as long as it stands.
+    fn exchange<'a>(
+        self: &'a Arc<Self>,
+        incomer: Incomer,
+        target: Target,
+        pool: Pool,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Answer>, Refusal>> + Send + 'a>> {
+        Box::pin(exchange::run(self, incomer, target, pool))
     }
 
     /// Whether a request in absolute form asks for another host by way of this one.
@@ -164,7 +177,7 @@ impl Engine {
 }
 
 /// The host that a request names; at most one may be.
-fn stated_host(request: &Request<Incoming>) -> Result<Option<String>, Refusal> {
+fn stated_host(request: &Request<Incoming>) -> Result<Option<&str>, Refusal> {
     let bad = || {
         Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -184,7 +197,7 @@ fn stated_host(request: &Request<Incoming>) -> Result<Option<String>, Refusal> {
         .authority()
         .map(|authority| authority.as_str());
     match authority.or(header) {
-        Some(host) => Ok(Some(host.to_owned())),
+        Some(host) => Ok(Some(host)),
         None if request.version() == Version::HTTP_10 => Ok(None),
         None => Err(bad()),
     }

@@ -251,7 +251,7 @@ impl Exchange<'_> {
             if let Some(next) = next
                 && is_worth_another_try(parts.status)
             {
-                fall_back(Metered::new(body, call), next).await;
+                Box::pin(fall_back(Metered::new(body, call), next)).await;
                 continue;
             }
             if next.is_none()

@@ -31,6 +31,9 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Takes the connection's headers off.
 pub(crate) fn strip(headers: &mut HeaderMap, keep: Keep) {
+    if !headers.keys().any(is_of_a_connection) {
+        return;
+    }
     let named: Vec<HeaderName> = tokens(headers)
         .filter_map(|token| token.parse().ok())
         .collect();
@@ -44,18 +47,7 @@ pub(crate) fn strip(headers: &mut HeaderMap, keep: Keep) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
-    let is_hop = |name: &HeaderName| {
-        *name == CONNECTION
-            || *name == TRANSFER_ENCODING
-            || *name == UPGRADE
-            || *name == TE
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || *name == PROXY_AUTHENTICATE
-            || *name == PROXY_AUTHORIZATION
-            || *name == HTTP2_SETTINGS
-            || named.contains(name)
-    };
+    let is_hop = |name: &HeaderName| is_of_a_connection(name) || named.contains(name);
     retain(headers, |name| !is_hop(name));
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -64,6 +56,19 @@ pub(crate) fn strip(headers: &mut HeaderMap, keep: Keep) {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, protocol);
     }
+}
+
+/// Whether it is a connection's by its name; a connection may name others.
+fn is_of_a_connection(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || *name == TE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || *name == PROXY_AUTHENTICATE
+        || *name == PROXY_AUTHORIZATION
+        || *name == HTTP2_SETTINGS
 }
 
 /// Keeps the headers that `is_kept` names, in their order, which a removal from the map would not.

@@ -105,7 +105,8 @@ impl Keep {
             let is_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.dial(upstream).await?,
+                // Boxed, as it is seldom and would make every request's future the larger.
+                None => Box::pin(self.dial(upstream)).await?,
             };
             if connection.is_proxied {
                 *request.uri_mut() = absolute(upstream, origin.path_and_query())?;
@@ -334,16 +335,18 @@ impl Body for UpstreamBody {
             lease.connection.drive(cx);
             polled = Pin::new(&mut this.inner).poll_frame(cx);
         }
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Err(_))) => this.lease = None,
-            Poll::Ready(ended) => {
-                if (ended.is_none() || this.inner.is_end_stream())
-                    && let Some(lease) = this.lease.take()
-                {
-                    lease.give_back(cx);
-                }
+        let is_over = match &polled {
+            Poll::Pending => false,
+            Poll::Ready(Some(Err(_))) => {
+                this.lease = None;
+                false
             }
+            // Whoever reads does not ask again after the last frame.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || this.inner.is_end_stream(),
+            Poll::Ready(None) => true,
+        };
+        if is_over && let Some(lease) = this.lease.take() {
+            lease.give_back(cx);
         }
         polled
     }

@@ -61,7 +61,7 @@ impl Pools {
             let mut builder = http1::Builder::new();
             builder
                 .preserve_header_case(true)
-                .max_headers(config.limits.headers.saturating_mul(4))
+                .max_headers(config.limits.headers.saturating_mul(2))
                 .max_buf_size(head_bytes);
             Keep::new(builder, dialer, reach, idle_for)
         };
@@ -75,7 +75,7 @@ impl Pools {
                 .timer(TokioTimer::new())
                 .pool_idle_timeout(idle_for)
                 .http1_preserve_header_case(true)
-                .http1_max_headers(config.limits.headers.saturating_mul(4))
+                .http1_max_headers(config.limits.headers.saturating_mul(2))
                 .http1_max_buf_size(head_bytes)
                 .set_host(false)
                 .build(connector),

@@ -47,6 +47,8 @@ pub struct PostgresUrl {
     pub(crate) password: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) options: BTreeMap<String, String>,
+    /// Whether it stands in a file that nobody named: what is secret in the environment is not for it.
+    pub(crate) is_found: bool,
 }
 
 impl PostgresUrl {
@@ -79,6 +81,7 @@ impl PostgresUrl {
             password,
             database: some(decoded(path)?),
             options: BTreeMap::new(),
+            is_found: false,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair

@@ -65,6 +65,22 @@ impl StoreUrl {
         Self(Place::File(path.into()))
     }
 
+    /// The same address as it stands in a configuration file that nobody named, which a stranger may have written:
+    /// `PGPASSWORD` is sent to a server of it only where `PGHOST` names that host as well, and a password of
+    /// `.pgpass` only where its line names the host, not `*`; neither without TLS to another machine.
+    #[must_use]
+    pub fn of_found_file(mut self) -> Self {
+        if let Place::Postgres(url) = &mut self.0 {
+            url.is_found = true;
+        }
+        self
+    }
+
+    /// Whether it names a server and stands in a file that nobody named.
+    pub fn is_found_server(&self) -> bool {
+        matches!(&self.0, Place::Postgres(url) if url.is_found)
+    }
+
     /// Reads `sqlite:PATH`, `sqlite:///PATH`, or a bare path that says it is one (`/…`, `./…`, `../…`, `~`
     /// is not expanded); or `postgres://…` as libpq writes it, `postgresql://…` alike.
     ///

@@ -75,6 +75,14 @@ impl Builder {
         self
     }
 
+    /// The configuration file, as `CALLMETER_CONFIG` names it. Of a `callmeter.toml` that nobody named not every
+    /// setting counts: a store on a server is only spoken to where somebody meant it.
+    pub fn config(mut self, path: impl AsRef<Path>) -> Self {
+        let sources = self.sources.get_or_insert_with(Sources::of_process);
+        sources.config = Some(path.as_ref().to_owned());
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -178,13 +186,8 @@ impl Builder {
         if let Some(home) = self.home {
             settings.home = Some(home);
         }
-        if settings.home.is_none() {
-            log_line!(warn: "no home directory is known: calls are kept in the temporary directory, which a reboot \
-                 may empty; set CALLMETER_HOME"
-            );
-        }
         crate::logging::set_style(settings.log.style);
-        let home = settings.home();
+        let home = settings.home().settled();
         let (time, clock): (_, Arc<dyn Clock>) = match self.clock {
             Some(clock) => (Time::Given(Arc::clone(&clock)), clock),
             None if self.is_without_tsc => {

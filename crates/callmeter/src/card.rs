@@ -5,7 +5,7 @@
 //! ```
 //! Each home leaves a small card in the shared-memory directory of its user, so that `callmeter top`, `off`,
 //! `doctor` and `ship` find it. A card says nothing that is secret: the store's URL is without its
-//! password. A worker writes it anew when it is gone, and removes those whose home is no more.
+//! password. A worker writes it anew when it is gone; whoever writes one removes those whose home is no more.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use callmeter_core::clean_text;
 
 use crate::home::Home;
+use crate::plain;
 use crate::spool::Rights;
 use crate::switch::write_aside;
 
@@ -58,9 +59,8 @@ impl HomeCard {
     }
 
     fn read(path: &Path, uid: u32) -> Option<Self> {
-        let file = fs::File::open(path).ok()?;
-        let mut text = String::new();
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_BYTES), &mut text).ok()?;
+        // Another user's card may be anything.
+        let text = plain::read_text(path, MAX_BYTES).ok()?;
         let mut lines = text.lines();
         (lines.next()? == HEAD).then_some(())?;
         let words: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once(' ')).collect();
@@ -91,14 +91,14 @@ pub fn homes() -> Vec<HomeCard> {
     homes.into_values().collect()
 }
 
-/// Leaves a home's card, unless the same lies there.
-pub(crate) fn leave(home: &Home, service: &str, store: &str) -> io::Result<()> {
+/// Leaves a home's card, unless the same lies there; says whether it did.
+pub(crate) fn leave(home: &Home, service: &str, store: &str) -> io::Result<bool> {
     let Some(dir) = callmeter_flight::shared_memory_dir(home.path()) else {
-        return Ok(());
+        return Ok(false);
     };
     let path = std::path::absolute(home.path())?;
     let Some(uid) = owner_of(&path) else {
-        return Ok(());
+        return Ok(false);
     };
     let card = HomeCard {
         path,
@@ -108,13 +108,13 @@ pub(crate) fn leave(home: &Home, service: &str, store: &str) -> io::Result<()> {
     };
     let file = dir.with_extension(EXTENSION);
     if HomeCard::read(&file, uid).as_ref() == Some(&card) {
-        return Ok(());
+        return Ok(false);
     }
     // The directory is the flight buffer's, who made it for this user alone; without it there is no
     // card.
     match write_aside(&file, card.text().as_bytes(), Rights::User) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        written => written,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        written => written.map(|()| true),
     }
 }
 

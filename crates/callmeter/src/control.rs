@@ -115,6 +115,11 @@ impl Control {
         self.lock().clone()
     }
 
+    /// What `look` takes of the state.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
     /// Whether the store has failed ten times in a row: who ships knows, others go by the home's mark.
     pub(crate) fn is_degraded(&self, is_marked: bool) -> bool {
         let state = self.lock();

@@ -13,25 +13,47 @@
 //! run/ID/            what a `callmeter run` tells the processes that it started
 //! doubles            ids of guards under `callmeter run` that may be recorded twice
 //! ```
-//! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`].
+//! A home belongs to one user, or with `spool.group_access` to a group: see [`Rights`]. Where nothing names one it
+//! lies in the temporary directory, under a name that anybody can guess: there it must be this user's own, or it
+//! is none, and calls are kept in memory ([`Home::distrusted`]).
 
 use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use callmeter_core::HashKey;
 
 use crate::logging::log_line;
+use crate::plain;
 use crate::spool::{Rights, SPOOL_EXTENSION};
+
+/// No key is longer.
+const MAX_KEY_BYTES: u64 = 4_096;
 
 /// A home directory of callmeter.
 #[derive(Clone, Debug)]
 pub struct Home {
     path: PathBuf,
     rights: Rights,
+    kind: Kind,
 }
+
+/// How a home came to its path.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Somebody named it.
+    Named,
+    /// Nobody did: it lies in the temporary directory.
+    Temporary,
+    /// What lies there is not to be trusted, and why.
+    Nowhere(Arc<str>),
+}
+
+/// The path of a home that is none: nothing can be made or read below it, by nobody.
+const NOWHERE: &str = "/dev/null/callmeter";
 
 impl Home {
     /// Names a home without touching the disk; a relative path is taken from the working directory.
@@ -40,6 +62,60 @@ impl Home {
         Self {
             path: std::path::absolute(&path).unwrap_or(path),
             rights: Rights::User,
+            kind: Kind::Named,
+        }
+    }
+
+    /// The home where nothing names one.
+    pub(crate) fn temporary(path: PathBuf, group_access: bool) -> Self {
+        let home = Self::at(path).with_group_access(group_access);
+        Self {
+            kind: Kind::Temporary,
+            ..home
+        }
+        .unless_distrusted()
+    }
+
+    /// The same, or none where its directory is not to be trusted.
+    fn unless_distrusted(mut self) -> Self {
+        if matches!(self.kind, Kind::Temporary)
+            && let Some(why) = self.rights.distrusts(&self.path)
+        {
+            self.kind = Kind::Nowhere(format!("{} {why}", self.path.display()).into());
+            self.path = NOWHERE.into();
+        }
+        self
+    }
+
+    /// The same, to record in: a temporary one is made at once, so that nobody else makes it later, and told of.
+    pub(crate) fn settled(self) -> Self {
+        if matches!(self.kind, Kind::Temporary) {
+            // Where it cannot be made calls wait in memory, as in any other home.
+            let _ = self.rights.make_dir(&self.path);
+        }
+        let home = self.unless_distrusted();
+        match &home.kind {
+            Kind::Named => {}
+            Kind::Temporary => {
+                log_line!(warn: "no home directory is known: calls are kept in the temporary directory, which a \
+                     reboot may empty; set CALLMETER_HOME"
+                );
+            }
+            Kind::Nowhere(why) => {
+                log_line!(warn: "no home directory is known, and {why}: calls are kept in memory alone, where a \
+                     crash loses them; set CALLMETER_HOME"
+                );
+            }
+        }
+        home
+    }
+
+    /// Why there is no home: nothing names one, and what lies at its place in the temporary directory is not this
+    /// user's alone. Its owner could read and change what calls leave there. Calls are then kept in memory.
+    pub fn distrusted(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Nowhere(why) => Some(why),
+            Kind::Named | Kind::Temporary => None,
         }
     }
 
@@ -72,6 +148,12 @@ impl Home {
     /// The network file system that it lies on, by its name, if it does: its spools are refused there.
     pub fn network_file_system(&self) -> Option<&'static str> {
         callmeter_flight::network_file_system(&self.path)
+    }
+
+    /// The file system that it lies on, by its name, if other machines may be using it and nobody can tell: its
+    /// spools are made there, and must be this machine's alone.
+    pub fn doubtful_file_system(&self) -> Option<&'static str> {
+        callmeter_flight::doubtful_file_system(&self.path)
     }
 
     pub(crate) fn rights(&self) -> Rights {
@@ -146,7 +228,16 @@ impl Home {
 
     /// Makes the home and its spool directory, for those alone who may use it.
     pub(crate) fn make(&self) -> io::Result<()> {
+        if let Kind::Nowhere(why) = &self.kind {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, &**why));
+        }
         self.rights.make_dir(&self.path)?;
+        if matches!(self.kind, Kind::Temporary)
+            && let Some(why) = self.rights.distrusts(&self.path)
+        {
+            let message = format!("{} {why}", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
         self.rights.make_dir(&self.spool_dir())
     }
 
@@ -154,8 +245,10 @@ impl Home {
     pub(crate) fn hash_key_or_random(&self) -> HashKey {
         let key = self.make().and_then(|()| self.hash_key());
         key.unwrap_or_else(|error| {
-            log_line!(warn: "the home has no hash key ({error}); hashes of this process compare with no other's"
-            );
+            if self.distrusted().is_none() {
+                log_line!(warn: "the home has no hash key ({error}); hashes of this process compare with no other's"
+                );
+            }
             let mut bytes = [0_u8; 32];
             crate::random::fill(&mut bytes);
             HashKey::new(&bytes)
@@ -165,7 +258,7 @@ impl Home {
     /// The home's own key of keyed hashes, made at first use.
     pub(crate) fn hash_key(&self) -> io::Result<HashKey> {
         let path = self.path.join("hash.key");
-        match fs::read(&path) {
+        match plain::read(&path, MAX_KEY_BYTES) {
             Ok(bytes) if bytes.len() >= 32 => return Ok(HashKey::new(&bytes)),
             Ok(_) => {
                 let message = format!("{} is too short for a key; delete it", path.display());
@@ -179,14 +272,17 @@ impl Home {
             return Err(io::Error::other("the system has no randomness"));
         }
         // Written aside and linked into place, so that of two processes both read the same key.
-        let aside = self.path.join(format!("hash.key.{}", std::process::id()));
+        let mut random = [0_u8; 8];
+        crate::random::fill(&mut random);
+        let random = u64::from_le_bytes(random);
+        let aside = self.path.join(format!("hash.key.{random:016x}"));
         write_private(&aside, &bytes, self.rights)?;
         let linked = fs::hard_link(&aside, &path);
         fs::remove_file(&aside)?;
         match linked {
             Ok(()) => Ok(HashKey::new(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(HashKey::new(&fs::read(&path)?))
+                Ok(HashKey::new(&plain::read(&path, MAX_KEY_BYTES)?))
             }
             Err(error) => Err(error),
         }
@@ -244,7 +340,7 @@ impl FailingMark {
 fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     use std::io::Write;
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, rights.file_mode());
     let mut file = options.open(path)?;
@@ -308,5 +404,77 @@ mod tests {
         ] {
             assert_ne!(office("/srv/a", other), here);
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod trust {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    /// A directory of another user's: root makes one, everybody else is given one of root's.
+    fn of_another(dir: &Path) -> PathBuf {
+        if !rustix::process::geteuid().is_root() {
+            return PathBuf::from("/");
+        }
+        let path = dir.join("another's");
+        fs::create_dir(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(61_001), None).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_temporary_home_is_trusted_only_while_it_is_this_user_s_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let home = |path: PathBuf| Home::temporary(path, false);
+        let made = home(at("missing")).settled();
+        assert_eq!((made.distrusted(), made.path()), (None, &*at("missing")));
+        assert_eq!(fs::metadata(at("missing")).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(home(at("missing")).distrusted(), None, "found again");
+
+        symlink(at("missing"), at("link")).unwrap();
+        fs::create_dir(at("open")).unwrap();
+        fs::set_permissions(at("open"), PermissionsExt::from_mode(0o750)).unwrap();
+        let another = of_another(dir.path());
+        let owner = fs::metadata(&another).unwrap().uid();
+        for (path, why) in [
+            (at("link"), "is a link".to_owned()),
+            (at("open"), "is open to other users".to_owned()),
+            (another, format!("belongs to user {owner}")),
+        ] {
+            let home = home(path.clone());
+            assert_eq!(
+                home.distrusted(),
+                Some(&*format!("{} {why}", path.display()))
+            );
+            assert!(home.make().is_err());
+            assert!(!home.path().starts_with(&path));
+            assert!(home.spools().unwrap_or_default().is_empty());
+        }
+        assert_eq!(Home::temporary(at("open"), true).distrusted(), None);
+        assert_eq!(Home::at(at("open")).distrusted(), None, "it was named");
+    }
+
+    #[test]
+    fn a_temporary_home_that_another_made_in_the_meantime_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("late");
+        let home = Home::temporary(path.clone(), false);
+        symlink(dir.path(), &path).unwrap();
+        assert!(home.make().is_err());
+        assert!(!dir.path().join("spool").exists());
+        assert!(home.settled().distrusted().is_some());
+    }
+
+    #[test]
+    fn a_key_that_is_a_link_is_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        home.make().unwrap();
+        let known = dir.path().join("known");
+        fs::write(&known, [7; 32]).unwrap();
+        symlink(&known, home.path().join("hash.key")).unwrap();
+        assert!(home.hash_key().is_err());
     }
 }

@@ -10,7 +10,10 @@ use callmeter_flight::{Drainer, Switch};
 use crate::card;
 use crate::logging::log_line;
 use crate::recorder::Recorder;
+use crate::time::Moment;
 
+/// A process whose buffer is a file is told at once by its header; the others obey within that time.
+const SWITCH_EVERY: Duration = Duration::from_millis(250);
 const CARD_EVERY: Duration = Duration::from_secs(60);
 const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
@@ -18,6 +21,8 @@ const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     switch: Switch,
+    /// When the switch was looked at, on the recorder's monotonic clock.
+    last_switch_ns: Option<u64>,
     last_card: Option<Instant>,
     last_budgets: Option<Instant>,
 }
@@ -26,6 +31,7 @@ impl Default for Keeper {
     fn default() -> Self {
         Self {
             switch: Switch::On,
+            last_switch_ns: None,
             last_card: None,
             last_budgets: None,
         }
@@ -34,12 +40,19 @@ impl Default for Keeper {
 
 impl Keeper {
     /// Does what is due.
-    pub(crate) fn look(&mut self, recorder: &Recorder, drainers: &[Drainer], now: Timestamp) {
-        self.obey(recorder, drainers, now);
+    pub(crate) fn look(&mut self, recorder: &Recorder, drainers: &[Drainer], now: Moment) {
+        let since = |last: u64| Duration::from_nanos(now.ns.saturating_sub(last));
+        if self
+            .last_switch_ns
+            .is_none_or(|last| since(last) >= SWITCH_EVERY)
+        {
+            self.obey(recorder, drainers, now.at);
+            self.last_switch_ns = Some(now.ns);
+        }
         if self.last_card.is_none_or(|at| at.elapsed() >= CARD_EVERY) {
             let plan = &recorder.plan;
             let service = recorder.scope.service.as_deref().unwrap_or_default();
-            if card::leave(&plan.home, service, &plan.store).is_ok() && self.last_card.is_none() {
+            if matches!(card::leave(&plan.home, service, &plan.store), Ok(true)) {
                 card::sweep();
             }
             self.last_card = Some(Instant::now());

@@ -9,6 +9,7 @@ use std::path::Path;
 use callmeter_core::{Conservation, DropReason};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use crate::plain;
 use crate::spool::{Rights, SpoolError};
 
 /// One transaction: whoever reads meanwhile sees an empty ledger or a whole one.
@@ -19,6 +20,13 @@ CREATE TABLE IF NOT EXISTS retiring(spool_id TEXT PRIMARY KEY) WITHOUT ROWID;
 PRAGMA user_version = 1;
 COMMIT;
 ";
+
+/// What `make_file` has made is opened, and no link.
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+}
 
 /// The ledger of a home.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ impl Ledger {
             }
             _ => {}
         }
-        let db = Connection::open(path)?;
+        let db = Connection::open_with_flags(plain::straight(path)?, flags())?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
@@ -48,8 +56,8 @@ impl Ledger {
         if !path.exists() {
             return Ok(Default::default());
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags)?;
+        let path = plain::straight(path).unwrap_or_else(|_| path.to_owned());
+        let db = Connection::open_with_flags(path, flags())?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {

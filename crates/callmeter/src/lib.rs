@@ -62,6 +62,7 @@ mod observe;
 #[cfg(feature = "wire")]
 mod passing;
 mod pipeline;
+mod plain;
 mod random {
     pub(crate) use callmeter_flight::fill_random as fill;
 }

@@ -10,7 +10,7 @@
 //! came to its end, and the time to the first token by the guard's own clock.
 //!
 //! Promises: the bytes are only looked at, never kept, changed or held back (CM-1, CM-6); memory is bounded
-//! whatever the body (about 20 KiB, and the window of a content encoding); nothing that arrives fails or
+//! whatever the body (about 13 KiB, and the window of a content encoding); nothing that arrives fails or
 //! panics (CM-2). What the host told the guard itself (status words, operation, billing) stays. A guard that
 //! is off reads nothing.
 //!

@@ -18,14 +18,14 @@ use crate::shipper::MakeSink;
 const MAX_BOOK_BYTES: u64 = 64 << 20;
 
 impl Settings {
-    /// The home of these settings.
+    /// The home of these settings; where they name none a directory in the temporary one, and
+    /// [none at all](Home::distrusted) where what lies there is not this user's alone.
     pub fn home(&self) -> Home {
-        Home::at(
-            self.home
-                .clone()
-                .unwrap_or_else(crate::settings::fallback_home),
-        )
-        .with_group_access(self.spool.group_access)
+        let group_access = self.spool.group_access;
+        match &self.home {
+            Some(path) => Home::at(path).with_group_access(group_access),
+            None => Home::temporary(crate::settings::fallback_home(), group_access),
+        }
     }
 
     /// Where rows go: the store that the settings name, else the embedded one of `home`.

@@ -4,7 +4,7 @@
 //! HOME/switch   absent: on · "off" · "off until 2026-11-26T09:00:00.000000Z"
 //! ```
 //! `callmeter off` writes it and then the flag in the flight file of every process of the home, which acts
-//! from its next call on. Each worker looks at the file on every round, so that processes whose buffer lies
+//! from its next call on. Each worker looks at the file four times a second, so that processes whose buffer lies
 //! in memory, and those started later, obey as well. A file that says anything else counts as off: somebody
 //! put it there.
 
@@ -16,6 +16,7 @@ use callmeter_core::Timestamp;
 use callmeter_flight::{FlightError, InFlight, Switch};
 
 use crate::home::Home;
+use crate::plain;
 use crate::spool::Rights;
 
 const FILE: &str = "switch";
@@ -40,12 +41,10 @@ impl Home {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn switch(&self, now: Timestamp) -> io::Result<Switch> {
-        let file = match fs::File::open(self.path().join(FILE)) {
+        let text = match plain::read_text(&self.path().join(FILE), MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Switch::On),
-            file => file?,
+            text => text?,
         };
-        let mut text = String::new();
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_BYTES), &mut text)?;
         let until = text.trim().strip_prefix(UNTIL);
         let until = until.and_then(|until| until.parse::<Timestamp>().ok());
         Ok(match until {

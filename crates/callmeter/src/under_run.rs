@@ -24,6 +24,7 @@ use callmeter_core::{CallId, CallRecord, EnvVar, Flags, Layer};
 use callmeter_price::ProviderKinds;
 
 use crate::home::Home;
+use crate::plain;
 use crate::spool::Rights;
 
 /// How many possible doubles a home remembers.
@@ -177,11 +178,11 @@ fn note(home: &Home, ids: &[CallId]) -> io::Result<()> {
     {
         return Err(error);
     }
-    let mut file = fs::OpenOptions::new().append(true).open(&path)?;
+    let mut file = plain::append(&path)?;
     file.write_all(&bytes)?;
     let most = MOST_DOUBLES.saturating_mul(ID_BYTES);
     if file.metadata()?.len() > (most as u64).saturating_mul(2) {
-        let all = fs::read(&path)?;
+        let all = plain::read(&path, u64::MAX)?;
         let from = all.len().saturating_sub(most);
         crate::switch::write_aside(&path, all.get(from..).unwrap_or_default(), home.rights())?;
     }
@@ -196,7 +197,7 @@ impl Home {
     /// The calls of guards under `callmeter run` that may be recorded twice, the newest last: at most 10,000. Each has
     /// a price of its own, and a call of another provider passed the proxy of the same run.
     pub fn possible_doubles(&self) -> Vec<CallId> {
-        let bytes = fs::read(doubles_path(self)).unwrap_or_default();
+        let bytes = plain::read(&doubles_path(self), u64::MAX).unwrap_or_default();
         let half = |bytes: &[u8]| bytes.try_into().ok().map(i64::from_le_bytes);
         let ids = bytes.chunks_exact(ID_BYTES).filter_map(|id| {
             let (hi, lo) = id.split_at_checked(8)?;
@@ -295,6 +296,19 @@ mod tests {
         assert_eq!(kept.last().map(|id| id.lo()), Some(29_999));
         let size = fs::metadata(doubles_path(&place.home)).unwrap().len();
         assert!(size <= (MOST_DOUBLES * ID_BYTES * 2) as u64, "{size}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_place_of_the_list_is_not_followed() {
+        let place = place();
+        let own = place.home.path().join("a file of the user's own");
+        fs::write(&own, "precious").unwrap();
+        std::os::unix::fs::symlink(&own, doubles_path(&place.home)).unwrap();
+        let ids = [CallId::new(Timestamp::EPOCH, 1)];
+        assert!(note(&place.home, &ids).is_err());
+        assert_eq!(fs::read(&own).unwrap(), b"precious");
+        assert_eq!(place.home.possible_doubles(), []);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod logs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,8 @@ use callmeter_core::{Sink, SystemClock};
 use callmeter_flight::Switch;
 use callmeter_store::{CallsQuery, Filter, SqliteOptions, SqliteReader, SqliteStore};
 use callmeter_testkit::container::Container;
+use callmeter_testkit::fuse;
+use callmeter_testkit::sink::MemorySink;
 
 const ROLE: &str = "CALLMETER_CONTAINER_ROLE";
 const PLACE: &str = "CALLMETER_CONTAINER_PLACE";
@@ -235,6 +238,12 @@ fn child() {
         "writes until it is killed" => writes(usize::MAX),
         "writes and lives" => writes(50),
         "adopts" => adopts(),
+        "serves its home and records" => {
+            let connection = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+            fuse::serve(connection);
+            records(SLOTS / 2);
+        }
+        "outlives a read-only volume" => outlives_a_read_only_volume(),
         "switches off" => {
             let home = Home::at(std::env::var_os(HOME).unwrap()).with_group_access(true);
             home.throw_switch(Switch::Off).unwrap();
@@ -385,6 +394,88 @@ fn adopts() {
     assert!(callmeter.shutdown(PATIENCE).is_complete());
 }
 
+/// Records while its volume is read-only, comes back, and is read-only once more, with a store that is down all the
+/// while; then the store is back.
+#[allow(clippy::print_stdout)]
+fn outlives_a_read_only_volume() {
+    let home = PathBuf::from(std::env::var_os(HOME).unwrap());
+    let sink = MemorySink::default();
+    sink.set_down(true);
+    let shared = sink.clone();
+    let callmeter = callmeter::builder()
+        .settings(Settings::default())
+        .home(&home)
+        .sink("memory", move || Ok(Box::new(shared.clone())))
+        .open()
+        .unwrap();
+    let on_disk = || {
+        callmeter
+            .home()
+            .standing()
+            .unwrap_or_default()
+            .conservation
+            .spooled
+    };
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        let began = std::time::Instant::now();
+        while !done() {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{what}: {:?}",
+                callmeter.stats()
+            );
+            std::thread::yield_now();
+        }
+    };
+    let record = || {
+        for _ in 0..500 {
+            callmeter.call("sales_copy", "openai", "gpt-5").finish();
+        }
+    };
+    let volume = |command: &str| {
+        let script = format!("set -e; at='{}'; {command}", home.display());
+        let done = Command::new("sh").args(["-c", &script]).status().unwrap();
+        assert!(done.success(), "{command}");
+    };
+    assert!(
+        std::fs::write(home.join("probe"), "").is_err(),
+        "it is read-only"
+    );
+    record();
+    wait("memory takes them", &|| {
+        logs::lines().join("").contains("the spool takes no calls")
+    });
+    assert_eq!(on_disk(), 0);
+
+    volume("mount -o remount,rw $at");
+    wait("the disk has them", &|| on_disk() == 500);
+
+    // A file that is open for writing holds a volume up: read-only now is whatever is made or opened from here on.
+    volume("mount --bind $at $at; mount -o remount,bind,ro $at");
+    assert!(
+        std::fs::write(home.join("probe"), "").is_err(),
+        "it is again"
+    );
+    record();
+    let finished = || callmeter.stats().conservation.finished;
+    assert_eq!(finished(), 1_000);
+    assert!(!callmeter.flush(Duration::from_millis(200)).is_complete());
+
+    volume("umount --lazy $at");
+    record();
+    sink.set_down(false);
+    assert!(
+        callmeter.flush(PATIENCE).is_complete(),
+        "{:?}",
+        callmeter.stats()
+    );
+    let stats = callmeter.stats();
+    assert!(stats.conservation.holds(), "{stats:?}");
+    println!("dropped {}", stats.conservation.dropped_total());
+    println!("stored {}", sink.calls().len());
+    assert!(callmeter.shutdown(PATIENCE).is_complete());
+}
+
 fn log_lines<'a>(said: &'a str, word: &str) -> Vec<&'a str> {
     said.lines()
         .filter(|line| line.starts_with("log ") && line.contains(word))
@@ -412,6 +503,55 @@ fn a_full_shared_memory_is_passed_over_and_said_once_and_no_call_is_lost() {
         let told = log_lines(&said, "lie in a file of the home");
         assert_eq!(told.len(), 1, "{said}");
         assert!(told[0].contains("/dev/shm"), "{said}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_read_only_and_comes_back_while_a_process_records_costs_no_call() {
+    let place = Place::new();
+    let volume = place.no_volume();
+    let volume = volume.step(&format!(
+        "mount -o remount,ro '{}'",
+        place.mounted().display()
+    ));
+    let said = place.run(&volume, "outlives a read-only volume", &place.mounted());
+    assert!(said.contains("dropped 0\nstored 1500\n"), "{said}");
+    assert_eq!(
+        log_lines(&said, "the spool takes no calls").len(),
+        1,
+        "{said}"
+    );
+    assert_eq!(
+        log_lines(&said, "the spool takes calls again").len(),
+        1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_home_on_a_network_file_system_takes_no_spool_and_its_calls_are_stored_from_memory() {
+    for (of_type, level, told) in [
+        (
+            "fuse.sshfs",
+            "log ERROR",
+            "lies on sshfs, a network file system",
+        ),
+        (
+            "fuse.of-our-own",
+            "log WARN",
+            "the home lies on FUSE, where callmeter cannot tell",
+        ),
+    ] {
+        let place = Place::new();
+        let container = Container::new()
+            .tmpfs(Path::new("/dev/shm"), 64 << 20)
+            .fuse(of_type, &place.mounted());
+        let said = place.run(&container, "serves its home and records", &place.mounted());
+        assert_eq!(place.rows().len(), SLOTS / 2, "{said}");
+        assert!(said.contains("dropped 0\n"), "{said}");
+        let told = log_lines(&said, told);
+        assert_eq!(told.len(), 1, "{said}");
+        assert!(told[0].starts_with(level), "{said}");
     }
 }
 

@@ -78,6 +78,7 @@ fn child() {
             drop(callmeter);
         }
         "stores" => {
+            println!("enabled {}", callmeter.is_enabled());
             call("stores").finish();
             assert!(callmeter.flush(PATIENCE).is_complete());
             drop(callmeter);
@@ -239,4 +240,76 @@ fn everything_in_a_home_is_for_its_user_alone() {
         }
     }
     assert!(names.contains(&"ledger.sqlite".to_owned()), "{names:?}");
+}
+
+/// A child that no variable tells its home, beside a temporary directory of the test's.
+#[cfg(unix)]
+fn homeless(place: &Path) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .current_dir(place)
+        .env_clear()
+        .env(ROLE, "stores")
+        .env("TMPDIR", place.join("tmp"))
+        .env("CALLMETER_STORE__URL", "sqlite:home/store.sqlite")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+#[cfg(unix)]
+fn temporary_home(place: &Path) -> std::path::PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    place.join(format!("tmp/callmeter-{user}"))
+}
+
+#[cfg(unix)]
+#[test]
+fn a_temporary_directory_that_somebody_else_laid_out_is_no_home_and_calls_are_stored_from_memory() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    type Trap = fn(&Path, &Path);
+    let traps: [(&str, Trap); 3] = [
+        ("is open to other users", |_, home| {
+            std::fs::set_permissions(home, PermissionsExt::from_mode(0o777)).unwrap();
+        }),
+        ("is a link", |place, home| {
+            std::fs::rename(home, place.join("elsewhere")).unwrap();
+            symlink(place.join("elsewhere"), home).unwrap();
+        }),
+        ("belongs to user 61001", |_, home| {
+            chown(home, Some(61_001), None).unwrap();
+        }),
+    ];
+    // Only root can give a directory away.
+    let possible = if rustix::process::geteuid().is_root() {
+        3
+    } else {
+        2
+    };
+    for (why, lay) in &traps[..possible] {
+        let place = tempfile::tempdir().unwrap();
+        let home = temporary_home(place.path());
+        for dir in [&home, &place.path().join("home")] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::write(home.join("switch"), "off\n").unwrap();
+        std::fs::write(home.join("hash.key"), [7; 32]).unwrap();
+        lay(place.path(), &home);
+        let seen = homeless(place.path());
+        let warnings: Vec<&str> = seen
+            .lines()
+            .filter(|line| line.starts_with("log WARN"))
+            .collect();
+        assert_eq!(warnings.len(), 1, "{seen}");
+        assert!(
+            warnings[0].contains(why) && warnings[0].contains("CALLMETER_HOME"),
+            "{seen}"
+        );
+        // Nobody's switch is obeyed, and nothing was left there.
+        assert!(seen.contains("enabled true"), "{seen}");
+        assert_eq!(stored(place.path()), 1);
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 2, "{why}");
+    }
 }

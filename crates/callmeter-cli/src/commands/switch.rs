@@ -1,7 +1,7 @@
 //! `callmeter off` and `callmeter on`: the kill switch of a home, for running processes and later ones.
 //!
 //! What is written lies in the home; the flag in each flight file only makes it quick. Without `--all` it is
-//! the home of the settings alone, and the others that were found are named.
+//! the home of the settings alone, and a few of the others that were found are named; all of them with `--json`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -118,10 +118,12 @@ fn shown(context: &Context, switch: Switch, told: &[Told], untouched: &[Home]) -
             text.push_str(&format!("  {problem}\n"));
         }
     }
-    for home in untouched {
-        text.push_str(&format!("{}: not touched\n", home.path().display()));
-    }
     if !untouched.is_empty() {
+        let names: Vec<String> = untouched
+            .iter()
+            .map(|home| home.path().display().to_string())
+            .collect();
+        text.push_str(&format!("not touched: {}\n", print::a_few(&names)));
         text.push_str("hint: --all takes every home of this machine that you may write\n");
     }
     text

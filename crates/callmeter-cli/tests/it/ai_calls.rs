@@ -24,13 +24,10 @@ fn with_rows(rows: u32) -> (Place, Database<'static>) {
          FROM generate_series(1, {rows}) n"
     ));
     let place = Place::new();
-    place.write(
-        "callmeter.toml",
-        &format!(
-            "[store]\nurl = \"{}\"\nlayout = \"ai_calls\"\n",
-            database.url()
-        ),
-    );
+    place.configure(&format!(
+        "[store]\nurl = \"{}\"\nlayout = \"ai_calls\"\n",
+        database.url()
+    ));
     (place, database)
 }
 
@@ -146,10 +143,7 @@ fn the_layout_is_named_where_it_is_missing_or_cannot_be() {
         seen.contains("store.layout is ai_calls, a table on PostgreSQL"),
         "{seen}"
     );
-    place.write(
-        "callmeter.toml",
-        &format!("[store]\nurl = \"{}\"\n", database.url()),
-    );
+    place.configure(&format!("[store]\nurl = \"{}\"\n", database.url()));
     let seen = place.seen(&["migrate", "adopt"]);
     assert!(seen.contains("in: store.layout"), "{seen}");
 }

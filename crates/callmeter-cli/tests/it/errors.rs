@@ -87,7 +87,7 @@ fn every_mistake_in_the_settings_with_its_line() {
         "callmeter.toml",
         "[store]\nulr = \"sqlite:calls.db\"\nraw_days = 30\n\n[shipper]\nbatch_age = 1\n",
     );
-    insta::assert_snapshot!(place.seen(&["config", "check"]));
+    insta::assert_snapshot!(place.seen(&["--config", "callmeter.toml", "config", "check"]));
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn doctor_tells_which_habits_of_the_replaced_module_are_in_force_and_where_they_
         "callmeter.toml",
         "compat = \"ai_call_logger\"\n[prices]\nbook = \"market\"\n",
     );
-    let seen = place.seen(&["doctor"]);
+    let seen = place.seen(&["--config", "callmeter.toml", "doctor"]);
     for part in [
         "stands in for ai_call_logger, from callmeter.toml:1",
         "privacy.errors = scrubbed (default of compat)",

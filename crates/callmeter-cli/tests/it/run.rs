@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
+use callmeter_testkit::markers::SECRET;
 use serde_json::Value;
 
 use crate::support::Place;
@@ -398,6 +399,82 @@ fn a_cloned_repository_s_file_stops_it_before_the_command_starts() {
     );
     let named = place.run(&["--config", "callmeter.toml", "config", "check"]);
     assert_eq!(named.status.code(), Some(0), "{named:?}");
+}
+
+/// A server of PostgreSQL's protocol that asks everyone for a password in clear text; what came is in the channel when
+/// the connection ends.
+fn curious_server() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
+    use std::io::Read;
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let (heard, all) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in server.incoming() {
+            let mut connection = connection.unwrap();
+            let mut bytes = vec![0; 4_096];
+            let read = connection.read(&mut bytes).unwrap();
+            bytes.truncate(read);
+            // AuthenticationCleartextPassword.
+            connection.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+            let _ = connection.read_to_end(&mut bytes);
+            let _ = heard.send(bytes);
+        }
+    });
+    (address, all)
+}
+
+#[test]
+fn a_server_that_a_cloned_repository_s_file_names_gets_no_password_and_no_call_of_a_run() {
+    let place = Place::new().with_calls();
+    let (address, heard) = curious_server();
+    let text = format!("[store]\nurl = \"postgres://x@{address}/db?sslmode=disable\"\n");
+    place.write("callmeter.toml", &text);
+    let passfile = place.path().join(".pgpass");
+    std::fs::write(&passfile, format!("*:*:*:*:{SECRET}\n")).unwrap();
+    std::fs::set_permissions(
+        &passfile,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    let seen = |args: &[&str]| {
+        let mut command = place.command(args);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        let output = command.env("PGPASSWORD", SECRET).output().unwrap();
+        let said = text_of_both(&output);
+        assert!(!said.contains(SECRET), "{args:?} {said}");
+        (output.status.code(), said)
+    };
+    for args in [&["report"][..], &["calls"], &["migrate"]] {
+        let (code, said) = seen(args);
+        assert_eq!(code, Some(1), "{args:?} {said}");
+        assert!(
+            said.contains("PGHOST must name its host too"),
+            "{args:?} {said}"
+        );
+        let bytes = heard.recv().unwrap();
+        let secret = SECRET.as_bytes();
+        let is_told = bytes.windows(secret.len()).any(|part| part == secret);
+        assert!(!is_told, "{args:?}");
+    }
+    let (code, said) = seen(&["run", "--", "touch", "started"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("a callmeter.toml that was merely found"),
+        "{said}"
+    );
+    assert!(!place.work().join("started").exists());
+    assert!(heard.try_recv().is_err(), "nobody spoke to it");
+    // Once somebody has named the file, it is meant.
+    let named = ["--config", "callmeter.toml", "report"];
+    let (code, _) = seen(&named);
+    assert_eq!(code, Some(1));
+    let bytes = heard.recv().unwrap();
+    let secret = SECRET.as_bytes();
+    assert!(bytes.windows(secret.len()).any(|part| part == secret));
+}
+
+fn text_of_both(output: &std::process::Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// A program `codex` that prints its arguments.

@@ -58,6 +58,13 @@ impl Place {
         std::fs::write(self.work().join(name), text).unwrap();
     }
 
+    /// Writes the user's own configuration, which may name any store.
+    pub(crate) fn configure(&self, text: &str) {
+        let directory = self.path().join(".config/callmeter");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("callmeter.toml"), text).unwrap();
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_callmeter"));
         command

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench -p callmeter-proxy                         10 s a case
 //! cargo bench -p callmeter-proxy -- --seconds 2          shorter cases
-//! cargo bench -p callmeter-proxy -- --litellm            installs LiteLLM into target/bench-litellm first (Python, PyPI)
+//! cargo bench -p callmeter-proxy -- --litellm            beside LiteLLM, first installed into target/bench-litellm (Python, PyPI)
 //! cargo bench -p callmeter-proxy -- --only memory        plain, streams or memory
 //! ```
 //! Upstream and each subject are processes of their own on the same cores; this one makes the load. Load and upstream
@@ -158,6 +158,7 @@ async fn plain(subjects: &mut [Server], length: Duration) {
     );
     for connections in [1, 64, 512] {
         let mut base: Option<Measured> = None;
+        let mut all = Vec::new();
         for server in &mut *subjects {
             let found = measure(server, Case::Plain, connections, length).await;
             let ratio = |of: fn(&Measured) -> f64| {
@@ -176,11 +177,13 @@ async fn plain(subjects: &mut [Server], length: Duration) {
                 ratio(|of| of.figures.p99),
                 ratio(|of| of.cpu),
             );
+            all.push((server.name, found.figures.clone()));
             // The pass-through is measured before the proxy.
             if server.name == "pass" {
                 base = Some(found);
             }
         }
+        litellm::compare(connections, &all);
     }
 }
 

@@ -120,7 +120,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // One that has workers of its own ends them, unless it is killed.
+        let told = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        if told.is_err() {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

@@ -12,6 +12,7 @@ mod environment;
 mod failures;
 mod fallback;
 mod http;
+mod kept;
 mod oddities;
 mod protocols;
 mod rig;

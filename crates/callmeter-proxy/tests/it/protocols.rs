@@ -24,10 +24,10 @@ use crate::upstream::{Step, Upstream, json, send};
 pub(crate) const REPLY: &str = r#"{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
 
 /// A body of one piece.
-struct Whole(Option<Bytes>);
+pub(crate) struct Whole(Option<Bytes>);
 
 impl Whole {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(Some(Bytes::copy_from_slice(text.as_bytes())))
     }
 }
@@ -59,9 +59,9 @@ async fn text(mut body: Incoming) -> String {
     String::from_utf8(all).unwrap()
 }
 
-type H2 = hyper::client::conn::http2::SendRequest<Whole>;
+pub(crate) type H2 = hyper::client::conn::http2::SendRequest<Whole>;
 
-async fn h2_to(address: SocketAddr) -> H2 {
+pub(crate) async fn h2_to(address: SocketAddr) -> H2 {
     let stream = TcpStream::connect(address).await.unwrap();
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))

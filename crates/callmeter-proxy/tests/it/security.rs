@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use callmeter_proxy::{Proxy, ProxyConfig, ProxyError, Route};
+use hyper::Request;
+use tokio::io::AsyncWriteExt;
 
 use crate::http::{Wire, ask, post};
+use crate::protocols::{Whole, h2_to};
 use crate::rig::Rig;
 use crate::upstream::{Upstream, json};
 
@@ -87,6 +90,70 @@ async fn a_name_that_leads_here_from_a_page_is_refused() {
         let request = format!("GET /u/fake/ HTTP/1.1\r\n{hosts}\r\n");
         assert_eq!(refused(&rig, &request).await.0, 400, "{hosts}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_here_is_refused_over_http_2_too() {
+    let upstream = Upstream::always(json(200, OK)).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let port = rig.address.port();
+    for (authority, host, status) in [
+        (format!("evil.example:{port}"), None, 421),
+        // What leads is the authority; a header beside it opens no door.
+        (format!("evil.example:{port}"), Some("localhost"), 421),
+        (format!("localhost:{port}"), None, 200),
+    ] {
+        let mut request = Request::get(format!("http://{authority}/u/fake/"));
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let request = request.body(Whole::of("")).unwrap();
+        let answer = h2_to(rig.address).await.send_request(request).await;
+        assert_eq!(answer.unwrap().status().as_u16(), status, "{authority}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_http_2_has_the_same_limit() {
+    let upstream = Upstream::always(json(200, OK)).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let mut client = h2_to(rig.address).await;
+    let bomb = Request::get(format!("http://{}/u/fake/", rig.address))
+        .header("x", "y".repeat(100_000))
+        .body(Whole::of(""))
+        .unwrap();
+    let status = client.send_request(bomb).await;
+    assert!(
+        status.is_err() || status.is_ok_and(|answer| answer.status() == 431),
+        "it is no request that passes"
+    );
+    assert!(upstream.got_no_more().await);
+    let request = Request::get(format!("http://{}/u/fake/", rig.address));
+    let request = request.body(Whole::of("")).unwrap();
+    let answer = h2_to(rig.address).await.send_request(request).await;
+    assert_eq!(answer.unwrap().status(), 200, "others are served");
+}
+
+#[tokio::test]
+async fn a_line_break_in_a_path_or_a_caller_makes_no_header() {
+    let upstream = Upstream::always(json(200, OK)).await;
+    let rig = Rig::to(&upstream.url()).await;
+    let path = "/u/fake/v1/chat/completions%0d%0aX-Evil:%201?a=%0d%0aX-Evil:%202";
+    assert_eq!(ask(rig.address, post(path, &[], "{}")).await.status(), 200);
+    let sent = upstream.request().await;
+    assert_eq!(
+        sent.first_line,
+        format!("POST {} HTTP/1.1", path.strip_prefix("/u/fake").unwrap())
+    );
+    assert_eq!(sent.header("x-evil"), None);
+    let path = "/as/night%0d%0aX-Evil:%201/u/fake/v1/chat/completions";
+    let body = r#"{"model":"m"}"#;
+    assert_eq!(ask(rig.address, post(path, &[], body)).await.status(), 200);
+    let sent = upstream.request().await;
+    assert_eq!(sent.header("x-evil"), None);
+    let rows = rig.rows_at_rest().await;
+    let caller = rows.last().unwrap().caller.clone().unwrap();
+    assert!(!caller.contains(['\r', '\n']), "{caller:?}");
 }
 
 #[tokio::test]
@@ -217,6 +284,15 @@ async fn a_client_that_sends_slowly_is_left() {
             (answer.status(), answer.header("x-callmeter-error")),
             (408, Some("body_timed_out"))
         );
+    }
+    // Nor does a byte now and then begin the time anew.
+    let mut drip = Wire::connect(rig.address).await;
+    drip.send("GET /u/fake/ HTTP/1.1\r\nx: ").await;
+    let mut bytes = 0;
+    while drip.stream.write_all(b"y").await.is_ok() {
+        bytes += 1;
+        assert!(bytes < 10_000, "it is not left, however slow");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // One that says nothing yet is none of these.
     let mut idle = Wire::connect(rig.address).await;

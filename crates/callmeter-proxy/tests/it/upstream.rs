@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,8 @@ pub(crate) enum Step {
     Gate,
     /// Ends its own direction and leaves the other open.
     Finish,
+    /// Closes the connection.
+    Close,
     /// Resets the connection.
     Reset,
 }
@@ -42,6 +45,7 @@ pub(crate) fn typed(status: u16, content_type: &str, body: &str) -> Vec<Step> {
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     gate: Arc<Semaphore>,
+    connections: Arc<AtomicUsize>,
     requests: Mutex<mpsc::UnboundedReceiver<Message>>,
     gone: Mutex<mpsc::UnboundedReceiver<()>>,
 }
@@ -61,8 +65,11 @@ impl Upstream {
         let (tell_gone, gone) = mpsc::unbounded_channel();
         let answer = Arc::new(answer);
         let opened = Arc::clone(&gate);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (answer, gate) = (Arc::clone(&answer), Arc::clone(&opened));
                 let (tell, tell_gone) = (tell.clone(), tell_gone.clone());
                 tokio::spawn(async move {
@@ -74,6 +81,7 @@ impl Upstream {
         Self {
             address,
             gate,
+            connections,
             requests: Mutex::new(requests),
             gone: Mutex::new(gone),
         }
@@ -99,6 +107,11 @@ impl Upstream {
         let mut requests = self.requests.lock().await;
         let next = tokio::time::timeout(LIMIT, requests.recv()).await;
         next.expect("a request in time").unwrap()
+    }
+
+    /// How many connections it got so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Whether it got no further request.
@@ -136,6 +149,7 @@ async fn serve(
                     has_more = wire.more() => if !has_more { return },
                 },
                 Step::Finish => wire.stream.shutdown().await.unwrap(),
+                Step::Close => return,
                 Step::Reset => return reset(wire.stream),
             }
         }

@@ -86,7 +86,11 @@ impl RequestFacts {
         if let Some(known) = self.provider {
             self.region = self.region.or_else(|| provider::region(known, host));
         }
-        self.host = Some(host.chars().take(128).collect());
+        let end = host
+            .char_indices()
+            .nth(128)
+            .map_or(host.len(), |(at, _)| at);
+        self.host = host.get(..end).map(str::to_owned);
         self.settle();
         self
     }

@@ -113,8 +113,7 @@ pub(crate) fn by_host(host: &str) -> Option<&'static str> {
         .map(|(_, provider)| *provider);
     known.or_else(|| amazon(name)).or_else(|| {
         // Regional Vertex hosts join the region with a hyphen.
-        let vertex = name.to_ascii_lowercase();
-        if vertex.ends_with("-aiplatform.googleapis.com") {
+        if ends_with(name, "-aiplatform.googleapis.com") {
             return Some("vertex_ai");
         }
         is_local(name)
@@ -126,21 +125,28 @@ pub(crate) fn by_host(host: &str) -> Option<&'static str> {
 
 /// `bedrock-runtime.REGION.amazonaws.com`, `bedrock-mantle.REGION.api.aws` and their kin.
 fn amazon(name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase();
-    let amazon = ["amazonaws.com", "amazonaws.com.cn", "api.aws"]
+    let is_amazon = ["amazonaws.com", "amazonaws.com.cn", "api.aws"]
         .iter()
-        .any(|end| ends_with_labels(&name, end));
-    let bedrock = name.split('.').any(|label| label.starts_with("bedrock"));
-    (amazon && bedrock).then_some("aws_bedrock")
+        .any(|end| ends_with_labels(name, end));
+    let is_bedrock = || {
+        name.to_ascii_lowercase()
+            .split('.')
+            .any(|label| label.starts_with("bedrock"))
+    };
+    (is_amazon && is_bedrock()).then_some("aws_bedrock")
+}
+
+fn ends_with(name: &str, end: &str) -> bool {
+    let at = name.len().checked_sub(end.len());
+    let tail = at.and_then(|at| name.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 fn ends_with_labels(name: &str, end: &str) -> bool {
-    let Some(at) = name.len().checked_sub(end.len()) else {
-        return false;
-    };
-    let tail = name.get(at..).unwrap_or_default();
-    let before = name.get(..at).unwrap_or_default();
-    tail.eq_ignore_ascii_case(end) && (before.is_empty() || before.ends_with('.'))
+    let before = name.len().checked_sub(end.len());
+    let before = before.and_then(|at| name.get(..at));
+    let is_label = before.is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    is_label && ends_with(name, end)
 }
 
 /// Whether a host is one's own machine or network.

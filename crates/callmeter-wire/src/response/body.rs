@@ -21,17 +21,46 @@ pub(crate) struct Body {
     documents: Documents,
 }
 
+const _: () = assert!(size_of::<Body>() <= 13 * 1024, "each open answer has one");
+
 /// The scanners and what they fill.
 struct Documents {
     root: Node,
     outer: Scanner<Node>,
     draft: Draft,
-    /// A document inside a document's base64: Bedrock's chunks.
-    inner: Scanner<Node>,
-    inner_draft: Draft,
-    base64: Base64,
+    /// Made with the first of them: few dialects have any.
+    inner: Option<Box<Inner>>,
     inside: bool,
     ledger: Ledger,
+}
+
+/// A document inside a document's base64: Bedrock's chunks.
+struct Inner {
+    base64: Base64,
+    scanner: Scanner<Node>,
+    draft: Draft,
+}
+
+impl Inner {
+    fn new(root: Node) -> Self {
+        Self {
+            base64: Base64::default(),
+            scanner: Scanner::new(root),
+            draft: Draft::new(),
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        let (scanner, draft) = (&mut self.scanner, &mut self.draft);
+        self.base64.feed(bytes, |bytes| scanner.feed(bytes, draft));
+    }
+
+    /// The document's end: the next one may begin.
+    fn end(&mut self) {
+        let (scanner, draft) = (&mut self.scanner, &mut self.draft);
+        self.base64.finish(|bytes| scanner.feed(bytes, draft));
+        self.scanner.restart();
+    }
 }
 
 impl Body {
@@ -47,9 +76,7 @@ impl Body {
                 root,
                 outer: Scanner::new(root),
                 draft: Draft::new(),
-                inner: Scanner::new(root),
-                inner_draft: Draft::new(),
-                base64: Base64::default(),
+                inner: None,
                 inside: false,
                 ledger: Ledger::new(),
             },
@@ -87,11 +114,14 @@ impl Body {
     /// Whether a part of the answer has arrived.
     pub(crate) fn has_content(&self) -> bool {
         let documents = &self.documents;
-        documents.ledger.content || documents.draft.content || documents.inner_draft.content
+        let inner = documents.inner.as_ref();
+        documents.ledger.content
+            || documents.draft.content
+            || inner.is_some_and(|inner| inner.draft.content)
     }
 
     /// The end of the bytes; answers with the framing and whether the body was cut.
-    pub(crate) fn finish(mut self) -> (Ledger, Framing, bool, Listing) {
+    pub(crate) fn finish(mut self: Box<Self>) -> (Ledger, Framing, bool, Listing) {
         if self.framing.is_none() {
             let framing = self.sniffer.finish();
             self.framing = Some(framing);
@@ -148,18 +178,6 @@ impl Documents {
         }
         cut
     }
-
-    fn end_inner(&mut self) {
-        let Self {
-            base64,
-            inner,
-            inner_draft,
-            ..
-        } = self;
-        base64.finish(|bytes| inner.feed(bytes, inner_draft));
-        self.inner.restart();
-        self.inside = false;
-    }
 }
 
 /// Posts each document of a JSON body as it ends.
@@ -188,9 +206,8 @@ impl Visit<Node> for Posting<'_> {
 /// Gathers an event's document, and the one inside its base64.
 struct Gathering<'a> {
     draft: &'a mut Draft,
-    inner: &'a mut Scanner<Node>,
-    inner_draft: &'a mut Draft,
-    base64: &'a mut Base64,
+    root: Node,
+    inner: &'a mut Option<Box<Inner>>,
     inside: &'a mut bool,
 }
 
@@ -206,8 +223,9 @@ impl Visit<Node> for Gathering<'_> {
     }
     fn bytes(&mut self, _: Node, bytes: &[u8]) {
         *self.inside = true;
-        let (inner, draft) = (&mut *self.inner, &mut *self.inner_draft);
-        self.base64.feed(bytes, |bytes| inner.feed(bytes, draft));
+        let root = self.root;
+        let inner = self.inner.get_or_insert_with(|| Box::new(Inner::new(root)));
+        inner.feed(bytes);
     }
     fn document(&mut self) {}
 }
@@ -216,9 +234,8 @@ impl Frames for Documents {
     fn payload(&mut self, bytes: &[u8]) {
         let mut gathering = Gathering {
             draft: &mut self.draft,
+            root: self.root,
             inner: &mut self.inner,
-            inner_draft: &mut self.inner_draft,
-            base64: &mut self.base64,
             inside: &mut self.inside,
         };
         self.outer.feed(bytes, &mut gathering);
@@ -230,9 +247,10 @@ impl Frames for Documents {
 
     fn end(&mut self, name: &str, kind: Kind) {
         let broken = self.outer.is_broken() || self.outer.is_inside();
-        let inside = self.inside;
-        if inside {
-            self.end_inner();
+        let inside = std::mem::take(&mut self.inside);
+        let mut inner = self.inner.as_mut().filter(|_| inside);
+        if let Some(inner) = &mut inner {
+            inner.end();
         }
         if kind != Kind::Torn {
             if kind == Kind::Error {
@@ -245,13 +263,13 @@ impl Frames for Documents {
                 self.draft.hint = Hint::None;
             }
             self.ledger.post(&self.draft, name);
-            if inside {
-                self.ledger.post(&self.inner_draft, "");
+            if let Some(inner) = &inner {
+                self.ledger.post(&inner.draft, "");
             }
         }
         self.draft.clear();
-        if inside {
-            self.inner_draft.clear();
+        if let Some(inner) = inner {
+            inner.draft.clear();
         }
         self.outer.begin_at(self.root);
     }

@@ -15,7 +15,7 @@ use crate::{Api, RequestFacts};
 
 /// Reads a response as it passes: head first, then the body in any pieces.
 ///
-/// Memory is bounded whatever the body: about 20 KiB, and what a content encoding needs for its window
+/// Memory is bounded whatever the body: about 13 KiB, and what a content encoding needs for its window
 /// (at most 16 MiB). Nothing that arrives can make it panic.
 ///
 /// ```

@@ -8,13 +8,13 @@
 //! none, and a line that cannot be read as no budget.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use callmeter_core::{PicoUsd, Timestamp, UsdTotal};
 
 use crate::home::Home;
+use crate::plain;
 use crate::spool::Rights;
 use crate::switch::write_aside;
 
@@ -42,12 +42,10 @@ pub(super) fn path_in(home: &Home) -> PathBuf {
 
 /// Reads the file; one that is not there has no entries.
 pub(super) fn read(path: &Path) -> io::Result<Entries> {
-    let file = match fs::File::open(path) {
+    let text = match plain::read_text(path, MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
-        file => file?,
+        text => text?,
     };
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(file, MAX_BYTES), &mut text)?;
     let mut lines = text.lines();
     if lines.next() != Some(HEAD) {
         return Ok(Entries::new());
@@ -94,6 +92,7 @@ pub(super) fn write(path: &Path, entries: &Entries, rights: Rights) -> io::Resul
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
 
     proptest! {
         #[test]

@@ -18,8 +18,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// An entry of the file: dotted name, value, line.
 pub(super) type Entry = (String, Raw, usize);
 
-/// The file that is found from `directory`: the repository's, else the user's.
-pub(super) fn find(directory: &Path, user_config: Option<&Path>) -> Option<PathBuf> {
+/// The repository's file, as it is found from `directory`.
+pub(super) fn find(directory: &Path) -> Option<PathBuf> {
     let root = directory
         .ancestors()
         .find(|parent| parent.join(".git").exists());
@@ -33,9 +33,12 @@ pub(super) fn find(directory: &Path, user_config: Option<&Path>) -> Option<PathB
             break;
         }
     }
-    user_config
-        .map(|directory| directory.join("callmeter").join(NAME))
-        .filter(|path| path.is_file())
+    None
+}
+
+/// The user's own file, in the directory of their configuration.
+pub(super) fn of_user(config: &Path) -> PathBuf {
+    config.join("callmeter").join(NAME)
 }
 
 /// Reads a file of text.

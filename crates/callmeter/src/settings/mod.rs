@@ -6,6 +6,7 @@
 mod budgets;
 mod error;
 mod file;
+mod found;
 mod keys;
 mod platform;
 mod proxy;

@@ -33,10 +33,11 @@ pub(super) fn config_directory(environment: &BTreeMap<String, OsString>) -> Opti
     }
 }
 
-/// Where the home is when nothing names one: it may not outlive a reboot.
+/// Where the home is when nothing names one: it may not outlive a reboot, and whoever guesses the name may have
+/// made it before.
 pub(crate) fn fallback_home() -> PathBuf {
     #[cfg(unix)]
-    let name = format!("callmeter-{}", rustix::process::getuid().as_raw());
+    let name = format!("callmeter-{}", rustix::process::geteuid().as_raw());
     #[cfg(not(unix))]
     let name = "callmeter".to_owned();
     std::env::temp_dir().join(name)

@@ -2,15 +2,17 @@
 //!
 //! Every mistake is found, not only the first. What it took and from where is kept for `config show`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use callmeter_core::{EnvVar, HashKey};
+use callmeter_store::StoreUrl;
 
 use super::budgets;
 use super::error::{SettingsError, SettingsErrors};
 use super::file;
+use super::found;
 use super::keys::{self, BUDGETS, PROVIDERS};
 use super::proxy::{self, PROXY, ROUTES};
 use super::value::{self, Expected, Raw};
@@ -147,7 +149,11 @@ impl Settings {
             ..Settings::default()
         };
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
+        let by_the_user: BTreeSet<String> = named(&given);
         for given in given {
+            if given.is_found && by_the_user.contains(&given.name) {
+                continue;
+            }
             match take(&mut settings, &given) {
                 Ok(()) => {
                     origins.insert(given.name, given.origin);
@@ -205,7 +211,16 @@ fn follow_the_replaced_module(settings: &mut Settings, origins: &mut BTreeMap<St
     }
 }
 
-/// The file that a flag or a variable names, else the one that is found; and whether it was merely found.
+/// What flags and variables say: a found file's word does not count beside it, and is no mistake either.
+fn named(given: &[Given]) -> BTreeSet<String> {
+    let from_file = given.iter().rposition(|given| given.is_found);
+    let later = from_file.map_or(given.len(), |last| last.saturating_add(1));
+    let later = given.iter().skip(later);
+    later.map(|given| given.name.clone()).collect()
+}
+
+/// The file that a flag or a variable names, else the one that is found; and whether it was merely found. The
+/// user's own file was not: no repository writes it.
 fn config_file(sources: &Sources) -> Option<(PathBuf, bool)> {
     let named = sources
         .config
@@ -215,7 +230,11 @@ fn config_file(sources: &Sources) -> Option<(PathBuf, bool)> {
         return Some((sources.directory.join(path), false));
     }
     let user = platform::config_directory(&sources.environment);
-    file::find(&sources.directory, user.as_deref()).map(|path| (path, true))
+    let user = user.map(|directory| file::of_user(&directory));
+    let found = file::find(&sources.directory).filter(|path| Some(path) != user.as_ref());
+    found
+        .map(|path| (path, true))
+        .or_else(|| Some((user.filter(|path| path.is_file())?, false)))
 }
 
 /// A variable's text; `None` when it is not set or empty.
@@ -309,6 +328,10 @@ fn put(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
         SettingsError::new(format!("{} takes {}{found}", given.name, expected.0))
             .in_place(given.origin.clone())
     };
+    let refusal = given
+        .is_found
+        .then(|| found::refusal(&given.name))
+        .flatten();
     if let Some(provider) = keys::provider_of(&given.name) {
         let kind = value::name(&given.raw).map_err(|expected| wrong(expected, None))?;
         settings.providers.insert(provider.to_owned(), kind);
@@ -320,33 +343,44 @@ fn put(settings: &mut Settings, given: &Given) -> Result<(), SettingsError> {
             .map_err(|expected| wrong(expected, Some(found)));
     }
     if let Some(route) = proxy::route_of(&given.name) {
-        let upstreams = proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None))?;
-        refuse_where_found(given)?;
+        let upstreams =
+            proxy::upstreams(&given.raw).map_err(|expected| wrong(expected, None).of_proxy())?;
+        if let Some(why) = refusal {
+            return Err(refused(given, why));
+        }
         settings.proxy.routes.insert(route.to_owned(), upstreams);
         return Ok(());
     }
-    refuse_where_found(given)?;
     let Some(key) = keys::find(&given.name) else {
         return Err(unknown(&given.name, given.origin.clone()));
     };
+    if let Some(why) = refusal {
+        return Err(refused(given, why));
+    }
     (key.apply)(settings, &given.raw, &given.base)
-        .map_err(|expected| wrong(expected, (!key.is_secret).then(|| given.raw.shown())))
+        .map_err(|expected| wrong(expected, (!key.is_secret).then(|| given.raw.shown())))?;
+    if given.is_found && key.name == "store.url" {
+        settings.store.url = settings.store.url.take().map(StoreUrl::of_found_file);
+    }
+    Ok(())
 }
 
-/// A file that somebody else may have written says nothing of whom the proxy trusts.
-fn refuse_where_found(given: &Given) -> Result<(), SettingsError> {
-    let Some(why) = proxy::refused_where_found(&given.name).filter(|_| given.is_found) else {
-        return Ok(());
-    };
+/// A file that somebody else may have written says more than it may.
+fn refused(given: &Given, why: &str) -> SettingsError {
     let (name, origin) = (&given.name, &given.origin);
-    let file = origin
-        .rsplit_once(':')
-        .map_or(origin.as_str(), |(file, _)| file);
-    Err(SettingsError::new(format!(
+    let file = origin.rsplit_once(':').map_or(&**origin, |(file, _)| file);
+    let error = SettingsError::new(format!(
         "{name} may not stand in a file that was merely found: {why}"
     ))
     .in_place(origin.clone())
-    .with_hint(format!("if you trust it, name it: --config {file}")))
+    .with_hint(format!(
+        "if you trust it, name it: --config {file}, or CALLMETER_CONFIG={file}"
+    ));
+    if name.starts_with("proxy.") {
+        error.of_proxy()
+    } else {
+        error
+    }
 }
 
 fn unknown(name: &str, origin: String) -> SettingsError {

@@ -158,11 +158,14 @@ fn a_secret_is_read_from_a_mounted_file() {
     );
 }
 
+/// The variable that makes a file a named one.
+const NAMED: &[(&str, &str)] = &[("CALLMETER_CONFIG", "callmeter.toml")];
+
 /// The errors of a file, a line each.
 fn mistakes(text: &str) -> Vec<String> {
     let place = Place::new();
     place.write("repository/service/callmeter.toml", text);
-    match Settings::resolve(&place.sources(&[])) {
+    match Settings::resolve(&place.sources(NAMED)) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }
@@ -415,7 +418,7 @@ fn compat_chooses_the_habits_of_the_replaced_module_together_and_each_can_be_ove
         "compat = \"ai_call_logger\"\n[store]\nlayout = \"full\"\n[privacy]\nprompt_hash = \"none\"\n\
          errors = \"class\"\n[prices]\nbook = \"market\"\n[log]\nstyle = \"callmeter\"\n",
     );
-    let settings = Settings::resolve(&place.sources(&[server]))
+    let settings = Settings::resolve(&place.sources(&[server, NAMED[0]]))
         .unwrap()
         .settings;
     assert_eq!(settings.compat, Compat::AiCallLogger);
@@ -557,7 +560,7 @@ fn a_cloned_repository_s_file_names_no_upstream_and_the_error_says_how_to_trust_
         errors.unwrap().to_string(),
         format!(
             "{shown}:4: proxy.routes.ollama.upstreams may not stand in a file that was merely found: calls, and the API \
-             keys in them, would go where it says (if you trust it, name it: --config {shown})"
+             keys in them, would go where it says (if you trust it, name it: --config {shown}, or CALLMETER_CONFIG={shown})"
         )
     );
     assert!(resolved.settings.proxy.routes.is_empty());
@@ -612,6 +615,73 @@ fn names_a_caller_and_time_limits_of_the_proxy_come_from_a_named_file_and_from_v
     let told = Settings::resolve(&place.sources(&variables)).unwrap_err();
     let told = told.to_string();
     assert!(told.contains("names of hosts without scheme"), "{told}");
+}
+
+#[test]
+fn a_found_file_s_server_is_marked_and_that_of_a_named_file_is_not() {
+    let place = Place::new();
+    let file = place.write(
+        "repository/callmeter.toml",
+        "[store]\nurl = \"postgres://x@evil.example/db\"\n[proxy]\nhttp_proxy = true\nhost_names = [\"a.example\"]\n",
+    );
+    let (resolved, errors) = Settings::resolve_what_can_be(&place.sources(&[]));
+    assert!(resolved.settings.store.url.unwrap().is_found_server());
+    let told = errors.unwrap();
+    let mut lines: Vec<_> = told.iter().map(|error| error.place().unwrap()).collect();
+    lines.sort_unstable();
+    let line = |line: u32| format!("{}:{line}", file.display());
+    assert_eq!(lines, [line(4), line(5)]);
+    assert!(!told.iter().any(SettingsError::concerns_recording));
+    let variables = [("CALLMETER_CONFIG", file.to_str().unwrap())];
+    let named = Settings::resolve(&place.sources(&variables)).unwrap();
+    assert!(!named.settings.store.url.unwrap().is_found_server());
+}
+
+#[test]
+fn the_same_file_counts_once_somebody_has_named_it_or_it_is_the_user_s_own() {
+    let text = "[store]\nurl = \"postgres://shop@db/shop\"\nraw_days = 35\n[privacy]\nerrors = \"scrubbed\"\n";
+    let place = Place::new();
+    place.write("repository/callmeter.toml", text);
+    let named = place.path("repository/callmeter.toml");
+    let url = |sources: &Sources| origin(&Settings::resolve(sources).unwrap(), "store.url");
+    let shown = "postgres://shop@db/shop from ";
+    let environment = [("CALLMETER_CONFIG", named.to_str().unwrap())];
+    assert!(url(&place.sources(&environment)).starts_with(shown));
+    let mut sources = place.sources(&[]);
+    sources.config = Some(named);
+    assert!(url(&sources).starts_with(shown));
+    std::fs::remove_file(place.path("repository/callmeter.toml")).unwrap();
+    std::fs::create_dir_all(place.path("config/callmeter")).unwrap();
+    place.write("config/callmeter/callmeter.toml", text);
+    let config = place.path("config");
+    let user = [("XDG_CONFIG_HOME", config.to_str().unwrap())];
+    assert!(url(&place.sources(&user)).starts_with(shown));
+    // Also where its own directory is the working one.
+    let mut sources = place.sources(&user);
+    sources.directory = place.path("config/callmeter");
+    assert!(url(&sources).starts_with(shown));
+}
+
+#[test]
+fn what_a_variable_or_a_flag_says_as_well_is_no_mistake_in_a_found_file() {
+    let place = Place::new();
+    place.write(
+        "repository/callmeter.toml",
+        "[store]\nurl = \"postgres://x@evil.example/db\"\n",
+    );
+    let variable = place.sources(&[("CALLMETER_STORE_URL", "postgres://me@db/calls")]);
+    let mut flag = place.sources(&[]);
+    flag.flags
+        .push(("store.url", "sqlite:calls.db".to_owned(), "--store"));
+    for (sources, from) in [(variable, "CALLMETER_STORE_URL"), (flag, "flag --store")] {
+        let shown = origin(&Settings::resolve(&sources).unwrap(), "store.url");
+        assert!(shown.ends_with(from), "{shown}");
+    }
+    // What the host merely suggests is weaker than a file.
+    let mut suggested = place.sources(&[]);
+    suggested.suggested = vec![("store.url", "postgres://shop@db/shop".to_owned(), "host")];
+    let resolved = Settings::resolve(&suggested).unwrap();
+    assert!(origin(&resolved, "store.url").starts_with("postgres://x@evil.example/db"));
 }
 
 #[test]

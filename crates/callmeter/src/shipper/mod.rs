@@ -350,19 +350,20 @@ impl Hand for Shipper {
     const NAME: &'static str = "callmeter-ship";
 
     fn step(&mut self) -> Step {
+        // Before: what is spooled during the tick may have come too late for it.
+        let spooled = self.control.read(|state| state.flush_spooled);
         let pause = self.tick();
-        let seen = self.control.snapshot();
-        if seen.stop_shipper {
+        let told = |state: &State| (state.stop_shipper, state.shipper_parking);
+        let (is_last, parking) = self.control.read(told);
+        if is_last {
             return Step::Last;
         }
-        if seen.shipper_parking == Parking::Asked {
+        if parking == Parking::Asked {
             self.lay_down_office();
             return Step::AtRest;
         }
         self.control.wait_until(pause, |state| {
-            state.stop_shipper
-                || state.flush_spooled > seen.flush_spooled
-                || state.shipper_parking != seen.shipper_parking
+            state.stop_shipper || state.flush_spooled > spooled || state.shipper_parking != parking
         });
         Step::Again
     }

@@ -76,6 +76,13 @@ impl HomeDisk {
         }
     }
 
+    /// Whether a flight file waits for an adopter.
+    fn has_dead_flights(&self) -> bool {
+        let flights = self.flights();
+        let mut dead = flights.iter().map(|flight| self.adopt_flight(flight));
+        dead.any(|flight| matches!(flight, Ok(Some(_))))
+    }
+
     fn hold(&self, path: &Path) -> Result<Option<Hold>, SpoolError> {
         let lease = Lease::try_take_with(path, self.rights().file_mode())?;
         Ok(lease.map(|lease| Box::new(lease) as Hold))
@@ -131,7 +138,17 @@ impl Disk for HomeDisk {
     }
 
     fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError> {
-        self.hold(&self.home.shipper_lock(store))
+        let office = self.home.shipper_lock(store);
+        match self.hold(&office) {
+            // A process that died before its first commit left calls in shared memory, and no home.
+            Err(SpoolError::Io(error))
+                if error.kind() == io::ErrorKind::NotFound && self.has_dead_flights() =>
+            {
+                self.home.make()?;
+                self.hold(&office)
+            }
+            held => held,
+        }
     }
 
     fn note_health(&self, store: &str, health: StoreHealth) {

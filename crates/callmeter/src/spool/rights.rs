@@ -8,8 +8,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Once;
 
 use super::SpoolError;
+use crate::logging::log_line;
 
 /// Who may use a home.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,35 @@ impl Rights {
         Ok(())
     }
 
+    /// Why a directory is not to be trusted whose name anybody can guess and anybody could have made: `None`
+    /// while it is this user's alone, or not there.
+    pub(crate) fn distrusts(self, path: &Path) -> Option<String> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let found = match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                Err(error) => return Some(format!("cannot be looked at: {error}")),
+                Ok(found) => found,
+            };
+            let others = match self {
+                Self::User => 0o077,
+                Self::Group => 0o007,
+            };
+            if found.is_symlink() {
+                return Some("is a link".to_owned());
+            }
+            if found.uid() != rustix::process::geteuid().as_raw() {
+                return Some(format!("belongs to user {}", found.uid()));
+            }
+            if found.mode() & others != 0 {
+                return Some("is open to other users".to_owned());
+            }
+        }
+        let _ = path;
+        None
+    }
+
     /// Makes an empty file that was not there.
     pub(crate) fn make_file(self, path: &Path) -> io::Result<()> {
         let mut options = fs::OpenOptions::new();
@@ -80,8 +111,15 @@ impl Rights {
 }
 
 /// Refuses a directory on a network file system: neither locks nor the shared memory of a write-ahead log
-/// hold between its machines.
+/// hold between its machines. Warns once of one that may be that.
 pub(crate) fn refuse_network(dir: &Path) -> Result<(), SpoolError> {
+    static WARNED: Once = Once::new();
+    if let Some(kind) = callmeter_flight::doubtful_file_system(dir) {
+        WARNED.call_once(|| {
+            log_line!(warn: "the home lies on {kind}, where callmeter cannot tell whether locks hold; no other machine may use it"
+            );
+        });
+    }
     match callmeter_flight::network_file_system(dir) {
         Some(kind) => Err(SpoolError::NetworkFileSystem {
             path: dir.to_owned(),

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::rights::Rights;
 use super::{MAKING_EXTENSION, SpoolError};
+use crate::plain;
 
 /// The format that this build writes.
 pub const FORMAT: u32 = 2;
@@ -129,7 +130,7 @@ fn connect(path: &Path) -> Result<Connection, SpoolError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let db = Connection::open_with_flags(path, flags)?;
+    let db = Connection::open_with_flags(plain::straight(path)?, flags)?;
     db.busy_timeout(BUSY_LIMIT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     db.pragma_update(None, "synchronous", "NORMAL")?;

@@ -181,11 +181,12 @@ impl SpoolInlet for SpoolWriter {
 /// How many rows one statement inserts at most: half of what a statement costs is beginning and ending it.
 const ROWS_AT_ONCE: usize = 16;
 
-/// The statement that inserts so many rows. `OR FAIL` spares it a journal of its own: where it fails, the whole
-/// transaction is rolled back.
+/// The statement that inserts so many rows: their lane, the first one's number, then the rest of each. `OR FAIL` spares
+/// it a journal of its own: where it fails, the whole transaction is rolled back.
 fn insert_sql(rows: usize) -> &'static str {
     static SQL: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let of = |rows| vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let row = |at| format!("(?2 + {at}, ?1, ?, ?, ?, ?, ?)");
+        let of = |rows| (0..rows).map(row).collect::<Vec<_>>().join(", ");
         let rows = 0..=ROWS_AT_ONCE;
         rows.map(|rows| format!("INSERT OR FAIL INTO rows VALUES {}", of(rows)))
             .collect()
@@ -205,13 +206,15 @@ pub(super) fn put_rows<R: Borrow<CallRecord>>(
     let mut seq = first;
     for records in records.chunks(ROWS_AT_ONCE) {
         let mut insert = transaction.prepare_cached(insert_sql(records.len()))?;
-        let mut parameters = 1_usize..;
+        insert.raw_bind_parameter(1, lane)?;
+        insert.raw_bind_parameter(2, seq)?;
+        let mut parameters = 3_usize..;
         let mut next = || parameters.next().unwrap_or(usize::MAX);
         for record in records {
             let record = record.borrow();
             let (hi, lo) = (record.call_id.hi(), record.call_id.lo());
             let (layer, rev) = (record.layer.code().into(), record.rev.into());
-            for value in [seq, lane, hi, lo, layer, rev] {
+            for value in [hi, lo, layer, rev] {
                 insert.raw_bind_parameter(next(), value)?;
             }
             encoded.clear();

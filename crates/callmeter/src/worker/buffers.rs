@@ -23,7 +23,7 @@ impl Worker {
         for drainer in &self.drainers {
             drainer.buffer().beat(moment.at, moment.ns);
         }
-        self.keeper.look(&self.recorder, &self.drainers, moment.at);
+        self.keeper.look(&self.recorder, &self.drainers, moment);
         let now = self.timer.monotonic_ns();
         if passed(self.last_inspection, now) < INSPECT_EVERY {
             return;

@@ -94,22 +94,21 @@ impl Worker {
     /// Does what there is to do; says how long to wait before the next time. `None` when it was told to
     /// stop and everything finished before is in the spool, or the spool takes nothing.
     pub(crate) fn tick(&mut self) -> Option<Duration> {
-        let before = self.control.snapshot();
-        let is_asked = before.stop_worker
-            || before.flush_asked > before.flush_spooled
-            || before.worker_parking == Parking::Asked;
+        let before = self.control.read(Asked::of);
+        let is_asked =
+            before.stop || before.flush > before.flush_spooled || before.parking == Parking::Asked;
         let moved = self.round(is_asked);
         let is_at_rest = self.held.is_empty() && self.spooling.is_at_rest(is_asked);
         if is_at_rest && moved == 0 {
-            self.publish(before.flush_asked);
-            if before.stop_worker {
+            self.publish(&before);
+            if before.stop {
                 self.end();
                 return None;
             }
             return Some(IDLE_POLL);
         }
         let is_failing = self.spooling.is_failing() || moved == 0 && self.spooling.is_blocked();
-        if before.stop_worker && is_failing {
+        if before.stop && is_failing {
             self.spooling.give_up_memory(&self.drainers);
             return None;
         }
@@ -161,13 +160,34 @@ impl Worker {
         }
     }
 
-    fn publish(&self, flush_asked: u64) {
-        let seq = self.spooling.last_seq();
-        if self.control.snapshot().flush_spooled < flush_asked {
+    fn publish(&self, asked: &Asked) {
+        if asked.flush_spooled < asked.flush {
+            let seq = self.spooling.last_seq();
             self.control.update(|state| {
-                state.flush_spooled = flush_asked;
+                state.flush_spooled = asked.flush;
                 state.spooled_seq = seq;
             });
+        }
+    }
+}
+
+/// What the worker is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    stop: bool,
+    flush: u64,
+    /// The last flush that it has answered.
+    flush_spooled: u64,
+    parking: Parking,
+}
+
+impl Asked {
+    const fn of(state: &State) -> Self {
+        Self {
+            stop: state.stop_worker,
+            flush: state.flush_asked,
+            flush_spooled: state.flush_spooled,
+            parking: state.worker_parking,
         }
     }
 }
@@ -176,18 +196,18 @@ impl Hand for Worker {
     const NAME: &'static str = "callmeter-spool";
 
     fn step(&mut self) -> Step {
-        let seen = self.control.snapshot();
+        let seen = self.control.read(Asked::of);
         let Some(pause) = self.tick() else {
             return Step::Last;
         };
         // Everything finished before is in the spool, or the spool fails.
-        if seen.worker_parking == Parking::Asked && pause == IDLE_POLL {
+        if seen.parking == Parking::Asked && pause == IDLE_POLL {
             return Step::AtRest;
         }
         self.control.wait_until(pause, |state| {
-            state.stop_worker != seen.stop_worker
-                || state.flush_asked > seen.flush_asked
-                || state.worker_parking != seen.worker_parking
+            state.stop_worker != seen.stop
+                || state.flush_asked > seen.flush
+                || state.worker_parking != seen.parking
         });
         Step::Again
     }

@@ -9,7 +9,7 @@ use callmeter::seams::{
     SpooledRow,
 };
 use callmeter_core::{Conservation, DropReason, Status, Timestamp};
-use callmeter_flight::{AdoptedCalls, FlightError};
+use callmeter_flight::{AdoptedCalls, FlightBuffer, FlightError, Options, Place, PlaceKind};
 
 use crate::homes::{STORE, TestHome, call, calls, finish, name_of, open, place};
 
@@ -71,6 +71,28 @@ fn the_file_of_a_process_without_a_spool_gets_one() {
     drop(buffer);
     home.ship_all();
     assert_all_once(&home);
+}
+
+/// Its home is made with the first commit; its calls lie in shared memory, which knows of no home.
+#[test]
+fn the_file_of_a_process_without_a_home_gets_a_spool_as_well() {
+    let home = place();
+    let places = Place::candidates(&home.path());
+    let shared = places
+        .iter()
+        .find(|place| place.kind() == PlaceKind::SharedMemory);
+    let mut options = Options::default();
+    options.home = home.path().display().to_string();
+    let buffer = FlightBuffer::create(shared.unwrap(), &options).unwrap();
+    finish(&buffer, 1);
+    let _in_flight = open(&buffer, 2);
+    // While it lives nobody needs a home.
+    home.ship_all();
+    assert!(!home.path().exists());
+    drop(buffer);
+    home.ship_all();
+    assert_eq!(home.stored(), [1, 2]);
+    assert!(home.standing().holds());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use callmeter::seams::Disk as _;
 
@@ -237,38 +236,25 @@ fn a_link_in_place_of_a_spool_is_not_followed() {
 }
 
 #[test]
-fn a_store_that_another_process_keeps_locked_is_waited_for_and_never_degraded() {
-    use callmeter_store::{SqliteOptions, SqliteStore};
+fn a_home_that_is_reached_by_a_link_is_a_home_as_any_other() {
+    use callmeter::Home;
+    use callmeter::seams::{Disk as _, HomeDisk, SpoolOwner};
     let home = place();
-    let path = home.path().join("store.sqlite");
-    let mut spool = home.spool();
-    spool.append(&calls(0..50), &[], false).unwrap();
-    spool.append(&[], &[], false).unwrap();
-    let open = {
-        let (path, clock) = (path.clone(), home.clock.clone());
-        move || {
-            let mut store = SqliteStore::open(&path, SqliteOptions::default(), clock.clone())?;
-            store.set_busy_limit(Duration::from_millis(1))?;
-            Ok(Box::new(store) as Box<dyn callmeter_core::Sink>)
-        }
+    let link = home.path().with_file_name("by a link");
+    fs::create_dir(home.path()).unwrap();
+    std::os::unix::fs::symlink(home.path(), &link).unwrap();
+    let disk = HomeDisk::new(Home::at(&link));
+    let owner = SpoolOwner {
+        home: link.display().to_string(),
+        store: crate::homes::STORE.to_owned(),
+        made_at: crate::homes::START,
     };
-    let mut shipper = home.shipper_with(open);
-    home.drive(&mut shipper, Duration::from_secs(3));
-    assert_eq!(home.standing().acknowledged, 50);
-    // The store is open now; another process writes to it and does not end.
-    let mut other = rusqlite::Connection::open(&path).unwrap();
-    let writing = other
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .unwrap();
-    spool.append(&calls(50..60), &[], false).unwrap();
+    let mut spool = disk.create(&owner).unwrap();
+    spool.append(&calls(0..3), &[], true).unwrap();
     spool.append(&[], &[], false).unwrap();
-    home.drive(&mut shipper, Duration::from_secs(2));
-    assert!(!shipper.is_degraded());
-    assert_eq!(home.standing().spooled, 10);
-    drop(writing);
-    home.drive(&mut shipper, Duration::from_secs(3));
-    assert_eq!(home.standing().acknowledged, 60);
-    assert!(home.standing().holds());
+    assert_eq!(disk.spools().unwrap().len(), 1);
+    home.ship_all();
+    assert_eq!(home.stored(), vec![0, 1, 2]);
 }
 
 #[cfg(unix)]

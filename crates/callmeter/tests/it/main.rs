@@ -23,6 +23,7 @@ mod full_disk;
 mod guards;
 mod homes;
 mod host;
+mod locked;
 mod logs;
 mod model;
 #[cfg(feature = "wire")]
@@ -33,4 +34,5 @@ mod recorders;
 mod shipping;
 mod support;
 mod switch;
+mod syncs;
 mod transparent;

@@ -169,3 +169,22 @@ fn a_process_that_ends_while_another_one_s_store_is_down_waits_for_it_no_longer_
     let flush = callmeter.shutdown(Duration::from_secs(86_400));
     assert!(!flush.is_complete());
 }
+
+#[test]
+fn a_shipper_that_sent_nothing_for_a_while_looks_seldom_and_as_often_as_ever_once_a_row_waits() {
+    const OFTEN: Duration = Duration::from_millis(50);
+    const SELDOM: Duration = Duration::from_millis(500);
+    let home = place();
+    let mut spool = spooled(&home, &[call(1)]);
+    let mut shipper = home.shipper();
+    home.drive(&mut shipper, Duration::from_secs(2));
+    assert_eq!(home.stored(), vec![1]);
+    assert_eq!(shipper.tick(), OFTEN, "it has just sent one");
+    home.clock.pass(3_000_000);
+    assert_eq!(shipper.tick(), SELDOM);
+    spool.append(&[call(2)], &[], false).unwrap();
+    spool.append(&[], &[], false).unwrap();
+    assert_eq!(shipper.tick(), OFTEN, "a row waits for its batch");
+    home.drive(&mut shipper, Duration::from_secs(2));
+    assert_eq!(home.stored(), vec![1, 2]);
+}

@@ -9,16 +9,28 @@ use crate::commands::status;
 use crate::context::Context;
 use crate::print;
 
-/// How many other homes are named.
-const OTHER_HOMES: usize = 5;
-
 pub(super) fn look_at_home(context: &Context, findings: &mut Findings) {
     let home = &context.home;
     let path = home.path().display();
+    if let Some(why) = home.distrusted() {
+        let says = format!("none is named, and {why}: calls are kept in memory alone");
+        findings.add("home", Verdict::Trouble, says);
+        findings.hint("name one in CALLMETER_HOME");
+        return;
+    }
     match std::fs::metadata(home.path()) {
         Ok(metadata) if metadata.is_dir() => {
-            let is_open = is_open_to_others(home, &metadata);
-            if is_open {
+            if let Some(owner) = another_owner(home, &metadata) {
+                findings.add(
+                    "home",
+                    Verdict::Trouble,
+                    format!("{path} belongs to user {owner}"),
+                );
+                findings.hint(
+                    "act as that user, name another home in CALLMETER_HOME, or share it with a group by \
+                     spool.group_access",
+                );
+            } else if is_open_to_others(home, &metadata) {
                 findings.add(
                     "home",
                     Verdict::Trouble,
@@ -70,6 +82,13 @@ pub(super) fn look_at_home(context: &Context, findings: &mut Findings) {
         let says = format!("{path} lies on {kind}: spools are refused there, calls wait in memory");
         findings.add("spools", Verdict::Trouble, says);
         findings.hint("name a home on a local disk in CALLMETER_HOME");
+    }
+    if let Some(kind) = home.doubtful_file_system() {
+        let says = format!("{path} lies on {kind}: whether locks hold there cannot be told");
+        findings.add("spools", Verdict::Note, says);
+        findings.hint(
+            "use this home from one machine alone, or name one on a local disk in CALLMETER_HOME",
+        );
     }
     findings.add(
         "spools",
@@ -154,18 +173,22 @@ fn look_at_flight(context: &Context, findings: &mut Findings) {
         })
         .collect();
     if !others.is_empty() {
-        findings.add("homes", Verdict::Fine, also_here(&others));
+        let says = format!("also here: {}", print::a_few(&others));
+        findings.add("homes", Verdict::Fine, says);
     }
 }
 
-/// The first few of other homes, and how many more there are.
-fn also_here(others: &[String]) -> String {
-    let (named, more) = others.split_at(others.len().min(OTHER_HOMES));
-    let mut says = format!("also here: {}", named.join(", "));
-    if !more.is_empty() {
-        says.push_str(&format!(", and {} more", more.len()));
-    }
-    says
+/// Who has a home that is meant for this user alone.
+#[cfg(unix)]
+fn another_owner(home: &Home, metadata: &std::fs::Metadata) -> Option<u32> {
+    let owner = std::os::unix::fs::MetadataExt::uid(metadata);
+    let is_ours = owner == rustix::process::geteuid().as_raw();
+    (!is_ours && !home.is_shared()).then_some(owner)
+}
+
+#[cfg(not(unix))]
+fn another_owner(_: &Home, _: &std::fs::Metadata) -> Option<u32> {
+    None
 }
 
 #[cfg(unix)]
@@ -211,20 +234,5 @@ fn look_at_files(standing: &HomeStanding, findings: &mut Findings) {
         let says = format!("{count} died with {} not adopted yet", print::calls(calls));
         findings.add("processes", Verdict::Note, says);
         findings.hint("the next process of this home, or callmeter ship, adopts them");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::also_here;
-
-    #[test]
-    fn of_many_homes_a_few_are_named() {
-        let homes: Vec<String> = (1..=7).map(|n| format!("/home/{n}")).collect();
-        assert_eq!(also_here(&homes[..2]), "also here: /home/1, /home/2");
-        assert_eq!(
-            also_here(&homes),
-            "also here: /home/1, /home/2, /home/3, /home/4, /home/5, and 2 more"
-        );
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs, is_quiet: bool) -> anyhow::
     if let Some(outer) = outer.as_deref().filter(|outer| session::is_at_work(outer)) {
         return within_another(outer, args);
     }
+    refuse_a_stranger_s_store(context)?;
     // One that is no more left its variables to what it had started.
     let session = match Session::start(context, args, outer.as_deref()) {
         Ok(session) => session,
@@ -69,6 +70,19 @@ pub(crate) fn run(context: &Context, args: &RunArgs, is_quiet: bool) -> anyhow::
         eprint!("{}", summary.text());
     }
     Ok(ExitCode::from(ended.code))
+}
+
+/// Agents are run in repositories that nobody has read: whom their calls are told to is not for such a file to say.
+fn refuse_a_stranger_s_store(context: &Context) -> Result<(), Failure> {
+    if !context.url.is_found_server() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} stands in a callmeter.toml that was merely found: the command's calls would be told to it",
+        context.url
+    ))
+    .in_place("store.url")
+    .with_hint("if you trust that file, name it: --config callmeter.toml, or CALLMETER_CONFIG; or say --store"))
 }
 
 /// A `run` within another: the calls come to the outer one's proxy, which records them. A second proxy before it

@@ -219,7 +219,8 @@ fn config_of(
     config.is_forward_proxy = is_forward_proxy;
     config.timeouts.drain = DRAIN;
     config.ca_file = config.ca_file.or_else(|| own_authorities(&variable));
-    let caller = args.caller.as_deref().unwrap_or(name);
+    let caller = args.caller.as_deref().map(str::trim);
+    let caller = caller.filter(|caller| !caller.is_empty()).unwrap_or(name);
     config.default_caller = callmeter_core::clean_text(caller, LONGEST_CALLER)
         .0
         .into_owned();

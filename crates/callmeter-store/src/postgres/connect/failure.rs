@@ -101,7 +101,8 @@ fn meaning(code: &str) -> (SinkErrorKind, Option<&'static str>) {
         "28P01" | "28000" => (
             Fatal,
             Some(
-                "check user and password: store.url, CALLMETER_STORE__URL_FILE, PGPASSWORD, .pgpass, and the server's pg_hba.conf",
+                "check user and password: store.url, CALLMETER_STORE__URL_FILE, PGPASSWORD and .pgpass (of a store in a \
+                 callmeter.toml that nobody named: with PGHOST), and the server's pg_hba.conf",
             ),
         ),
         "3D000" => (
@@ -163,7 +164,10 @@ fn of_connection(error: &Error) -> ServerError {
             "name the authority that signed the server's certificate in sslrootcert, or choose another sslmode",
         )
     } else if is_password {
-        error.with_hint("give a password in store.url, PGPASSWORD or .pgpass")
+        error.with_hint(
+            "give a password in store.url, PGPASSWORD or .pgpass; for a store that stands in a callmeter.toml that nobody named, \
+             PGHOST must name its host too (or name the file: CALLMETER_CONFIG)",
+        )
     } else {
         error.with_hint("check host, port and network; calls wait in the spool")
     }

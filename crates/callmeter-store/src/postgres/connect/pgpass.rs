@@ -13,6 +13,8 @@ pub(super) struct Login<'a> {
     pub(super) port: u16,
     pub(super) database: &'a str,
     pub(super) user: &'a str,
+    /// Whether only a line counts that names the host: `*` does not say that the password is meant for it.
+    pub(super) by_name: bool,
 }
 
 /// The password in `file` of a login, if there is one and the file is its owner's alone.
@@ -56,7 +58,8 @@ fn password_of_line(line: &str, login: Login<'_>) -> Option<String> {
     }
     let [host, port, database, user, password] = <[String; 5]>::try_from(fields).ok()?;
     let is = |field: &str, wanted: &str| field == "*" || field == wanted;
-    (is(&host, login.host)
+    let is_host = host == login.host || host == "*" && !login.by_name;
+    (is_host
         && is(&port, &login.port.to_string())
         && is(&database, login.database)
         && is(&user, login.user))
@@ -72,6 +75,7 @@ mod tests {
         port: 5432,
         database: "shop",
         user: "me",
+        by_name: false,
     };
 
     #[test]
@@ -87,6 +91,12 @@ mod tests {
         ] {
             assert_eq!(password_of_line(line, LOGIN).as_deref(), password, "{line}");
         }
+        let by_name = Login {
+            by_name: true,
+            ..LOGIN
+        };
+        assert_eq!(password_of_line("*:5432:shop:me:pw", by_name), None);
+        assert!(password_of_line("db:*:*:*:pw", by_name).is_some());
     }
 
     #[cfg(unix)]

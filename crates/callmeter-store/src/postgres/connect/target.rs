@@ -93,31 +93,6 @@ impl Target {
             return Err(wrong("channel_binding=require is not supported"));
         }
 
-        let password = url
-            .password
-            .clone()
-            .or_else(|| env("PGPASSWORD"))
-            .or_else(|| {
-                let file = given("passfile", "PGPASSFILE").map(PathBuf::from);
-                let file = file.or_else(|| home_file(env, ".pgpass"))?;
-                hosts.iter().find_map(|(host, port)| {
-                    let login = Login {
-                        host: if host.starts_with('/') {
-                            "localhost"
-                        } else {
-                            host
-                        },
-                        port: *port,
-                        database: &database,
-                        user: &user,
-                    };
-                    pgpass::password(&file, login)
-                })
-            });
-        if let Some(password) = password {
-            config.password(password);
-        }
-
         let is_local = hosts.iter().all(|(host, _)| is_this_machine(host));
         let mode = given("sslmode", "PGSSLMODE");
         let root = given("sslrootcert", "PGSSLROOTCERT")
@@ -139,6 +114,38 @@ impl Target {
                 ));
             }
         };
+
+        // A stranger's file names no host that the environment's secrets are for.
+        let is_secret_for = |host: &str| {
+            !url.is_found
+                || (is_this_machine(host) || ssl_mode == SslMode::Require)
+                    && env("PGHOST").is_some_and(|named| named.split(',').any(|it| it == host))
+        };
+        let password = url.password.clone().or_else(|| {
+            let hosts_may = hosts.iter().all(|(host, _)| is_secret_for(host));
+            env("PGPASSWORD").filter(|_| hosts_may)
+        });
+        let password = password.or_else(|| {
+            let file = given("passfile", "PGPASSFILE").map(PathBuf::from);
+            let file = file.or_else(|| home_file(env, ".pgpass"))?;
+            hosts.iter().find_map(|(host, port)| {
+                let login = Login {
+                    host: if host.starts_with('/') {
+                        "localhost"
+                    } else {
+                        host
+                    },
+                    port: *port,
+                    database: &database,
+                    user: &user,
+                    by_name: !is_secret_for(host),
+                };
+                pgpass::password(&file, login)
+            })
+        });
+        if let Some(password) = password {
+            config.password(password);
+        }
         config.ssl_mode(ssl_mode);
         let tls = Tls::new(&tls::Plan {
             verification,
@@ -330,5 +337,42 @@ mod tests {
         assert_eq!(found.config.get_password(), Some(&b"from-file"[..]));
         let other = target("postgres://you@db/x", &[("HOME", home)]).unwrap();
         assert_eq!(other.config.get_password(), None);
+    }
+
+    #[test]
+    fn what_is_secret_in_the_environment_is_not_for_a_host_that_only_a_found_file_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(".pgpass");
+        std::fs::write(&file, "db:5432:x:me:for-db\n*:*:*:*:for-any\n").unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let home = directory.path().to_str().unwrap();
+        let password = |url: &str, env: &[(&str, &str)]| {
+            let url = StoreUrl::parse(url).unwrap().of_found_file();
+            let look_up = |name: &str| {
+                let found = env.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let target = Target::of(url.postgres().unwrap(), &look_up).unwrap();
+            let password = target.config.get_password().map(<[u8]>::to_vec);
+            password.map(|password| String::from_utf8(password).unwrap())
+        };
+        let secret = ("PGPASSWORD", "secret");
+        let evil = "postgres://x@evil.example/x";
+        assert_eq!(password(evil, &[secret]), None);
+        assert_eq!(password(evil, &[secret, ("PGHOST", "db")]), None);
+        assert_eq!(password(evil, &[("HOME", home)]), None);
+        assert_eq!(password("postgres://x@127.0.0.1:1/x", &[secret]), None);
+        let own = "postgres://me@db/x";
+        let named = ("PGHOST", "db");
+        assert_eq!(password(own, &[secret, named]).as_deref(), Some("secret"));
+        assert_eq!(password(own, &[("HOME", home)]).as_deref(), Some("for-db"));
+        // In clear text to another machine not even then.
+        let clear = "postgres://me@db/x?sslmode=disable";
+        assert_eq!(password(clear, &[secret, named]), None);
+        // What the file says itself is its own.
+        let said = "postgres://x:pw@evil.example/x";
+        assert_eq!(password(said, &[secret]).as_deref(), Some("pw"));
     }
 }

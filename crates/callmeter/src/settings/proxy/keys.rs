@@ -11,19 +11,6 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// No time limit is longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-/// Keys that may not stand in a file that was merely found, and why: somebody else may have written it.
-pub(in crate::settings) fn refused_where_found(name: &str) -> Option<&'static str> {
-    match name {
-        "proxy.ca_file" => Some(KEYS_WOULD_GO),
-        "proxy.host_names" => {
-            Some("pages in a browser could reach the proxy by the names that it lists")
-        }
-        _ => super::route_of(name).map(|_| KEYS_WOULD_GO),
-    }
-}
-
-const KEYS_WOULD_GO: &str = "calls, and the API keys in them, would go where it says";
-
 macro_rules! timeout_key {
     ($field:ident, $default:literal, $purpose:literal) => {
         Key {

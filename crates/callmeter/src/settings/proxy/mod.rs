@@ -1,8 +1,7 @@
 //! The settings of the capture proxy: where it listens, and which upstreams its routes lead to.
 //!
-//! A route is named in the settings and nowhere else; no request can name an address (promise CM-11). A file that
-//! was merely found may set none: whoever clones a repository and starts `callmeter serve` in it would send it
-//! their API keys. Recording never looks at these settings, so a host application is not troubled by them.
+//! A route is named in the settings and nowhere else; no request can name an address (promise CM-11), and no file that
+//! was merely found ([`found`](super::found)). Recording never looks at these settings, so a host application is not troubled by them.
 //!
 //! ```toml
 //! [proxy]
@@ -18,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use self::keys::{KEYS, refused_where_found};
+pub(super) use self::keys::KEYS;
 use super::value::{self, Expected, Raw};
 
 /// The port that is callmeter's unless told otherwise.

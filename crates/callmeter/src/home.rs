@@ -408,6 +408,7 @@ mod tests {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
 mod trust {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -331,6 +331,7 @@ fn write_private(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -46,6 +46,7 @@ pub struct Drained {
 impl Agent {
     /// An agent for the home and the store of these settings.
     pub fn new(settings: &Settings, home: &Home) -> Self {
+        let home = &home.clone().settled();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let parts = Parts {
             disk: Arc::new(HomeDisk::new(home.clone())),

@@ -178,9 +178,11 @@ impl Process {
         let end = now(&self.home) + time;
         let mut next = now(&self.home);
         while now(&self.home) < end {
-            if let Some(pause) = call_every.filter(|_| now(&self.home) >= next) {
+            if let Some(every) = call_every
+                && now(&self.home) >= next
+            {
                 self.process.call("sales_copy", "openai", "gpt-5").finish();
-                next += pause;
+                next += every;
             }
             let pause = self.process.tick_worker();
             let micros = u32::try_from(pause.as_micros()).unwrap();

@@ -4,6 +4,8 @@
 mod ai_calls;
 mod demo;
 mod errors;
+#[cfg(unix)]
+mod exposition;
 mod filters;
 mod formats;
 mod inspect;

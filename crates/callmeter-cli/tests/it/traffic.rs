@@ -17,13 +17,13 @@ const KEY: &str = "sk-marker-of-a-key-0815";
 const PATIENT: (&str, &str) = ("CALLMETER_EXIT_FLUSH", "120s");
 
 /// An answer as a client sees it.
-struct Answer {
-    status: u16,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 /// Sends one request to an address such as `http://127.0.0.1:1/u/openai/v1/chat/completions`.
-fn ask(method: &str, url: &str, body: &str) -> Answer {
+pub(crate) fn ask(method: &str, url: &str, body: &str) -> Answer {
     let rest = url.strip_prefix("http://").unwrap();
     let (authority, path) = rest.split_at(rest.find('/').unwrap());
     let mut stream = TcpStream::connect(authority).unwrap();
@@ -49,7 +49,7 @@ fn ask(method: &str, url: &str, body: &str) -> Answer {
     }
 }
 
-fn chat(url: &str, model: &str, more: &Value) -> Answer {
+pub(crate) fn chat(url: &str, model: &str, more: &Value) -> Answer {
     let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": PROMPT }] });
     body.as_object_mut()
         .unwrap()
@@ -108,7 +108,7 @@ impl Run {
     }
 }
 
-fn rows(place: &Place) -> Vec<Value> {
+pub(crate) fn rows(place: &Place) -> Vec<Value> {
     let output = place.run(&["calls", "--json", "--limit", "100"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let mut rows: Vec<Value> = text
@@ -263,14 +263,14 @@ fn a_caller_is_named_by_flag_path_or_header() {
 }
 
 /// A `serve` that is at work.
-struct Serve {
+pub(crate) struct Serve {
     process: Child,
     stderr: BufReader<std::process::ChildStderr>,
-    base: String,
+    pub(crate) base: String,
 }
 
 impl Serve {
-    fn start(place: &Place, config: &str) -> Self {
+    pub(crate) fn start(place: &Place, config: &str) -> Self {
         place.write("serve.toml", config);
         let mut command =
             place.command(&["--config", "serve.toml", "serve", "--listen", "127.0.0.1:0"]);
@@ -295,7 +295,7 @@ impl Serve {
     }
 
     /// Tells it to stop; gives its exit code and what it said.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let id = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -311,7 +311,7 @@ impl Serve {
 }
 
 /// A port of this machine where nobody listens.
-fn closed_port() -> u16 {
+pub(crate) fn closed_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

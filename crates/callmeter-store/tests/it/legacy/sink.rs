@@ -246,7 +246,7 @@ fn a_guard_and_the_proxy_s_record_of_one_call_are_one_row_whichever_comes_first(
             on_the_wire()
         };
         write(&mut store, &[first]);
-        write(&mut store, &[second.clone()]);
+        write(&mut store, std::slice::from_ref(&second));
         assert_eq!(write(&mut store, &[second]).unchanged, 1);
         seen.insert(place.rows(
             "SELECT caller, input_tokens, cost_usd, meta, (SELECT count(*) FROM callmeter_ai_calls WHERE row_id = t.id)

@@ -6,6 +6,8 @@ mod demo;
 #[cfg(unix)]
 mod ending;
 mod errors;
+#[cfg(unix)]
+mod exposition;
 mod filters;
 mod formats;
 #[cfg(target_os = "linux")]

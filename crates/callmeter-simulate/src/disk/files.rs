@@ -129,7 +129,12 @@ impl FileHome {
         forget_home(&self.path());
         let _ = std::fs::remove_dir_all(self.path());
         self.generation += 1;
-        lock(&self.synced).clear();
+        // What is left after a loss of power has come from the disk.
+        let dir = self.spool_dir();
+        let logs = names_in(&dir)
+            .into_iter()
+            .filter_map(|spool| Some((spool.clone(), look_at_log(&dir, &spool)?)));
+        *lock(&self.synced) = logs.collect();
     }
 
     /// The home's own figures, with the flight files.

@@ -19,8 +19,9 @@ use crate::control::{Control, LastTrial, State};
 use crate::home::FailingMark;
 use crate::spool::SpoolReader;
 
-/// How long the end of a process waits for a store that fails.
-const WAIT_FOR_A_FAILING_STORE: Duration = Duration::from_millis(50);
+/// How long the end of a process waits for a store that fails. The rest of an end takes some milliseconds more: together
+/// they stay below 50.
+const WAIT_FOR_A_FAILING_STORE: Duration = Duration::from_millis(40);
 /// A wait this long without an answer says something of the store.
 const TELLING_WAIT: Duration = Duration::from_secs(1);
 /// How often to look whether another process has shipped.

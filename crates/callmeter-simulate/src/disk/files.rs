@@ -129,11 +129,12 @@ impl FileHome {
         forget_home(&self.path());
         let _ = std::fs::remove_dir_all(self.path());
         self.generation += 1;
-        // What is left after a loss of power has come from the disk.
+        // What is left after a loss of power has come from the disk, the files of spools without a log too.
         let dir = self.spool_dir();
-        let logs = names_in(&dir)
-            .into_iter()
-            .filter_map(|spool| Some((spool.clone(), look_at_log(&dir, &spool)?)));
+        let logs = names_in(&dir).into_iter().map(|spool| {
+            let log = look_at_log(&dir, &spool).unwrap_or_default();
+            (spool, log)
+        });
         *lock(&self.synced) = logs.collect();
     }
 

@@ -36,3 +36,4 @@ mod support;
 mod switch;
 mod syncs;
 mod transparent;
+mod watched;

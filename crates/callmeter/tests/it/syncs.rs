@@ -4,148 +4,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use callmeter::seams::{
-    DeadFlight, Disk, DrivenProcess, FlightFigures, Hold, HomeDisk, MemorySpool, SpoolError,
-    SpoolInlet, SpoolOutlet, SpoolOwner,
-};
+use callmeter::seams::{DrivenProcess, SpoolError};
 use callmeter::settings::{Settings, SpoolSync};
-use callmeter_core::{CallRecord, Clock, DropReason, Timestamp};
-use callmeter_flight::FlightError;
+use callmeter_core::Clock;
 
 use crate::homes::{TestHome, place};
+use crate::watched::{Watch, WatchedDisk};
 
-/// A real disk that counts the commits of spools, and those of them that are to reach it.
-#[derive(Clone, Debug)]
-struct CountingDisk {
-    disk: HomeDisk,
-    commits: Arc<AtomicUsize>,
-    syncs: Arc<AtomicUsize>,
+/// Commits of spools, and those of them that are to reach the disk.
+#[derive(Debug, Default)]
+struct Counts {
+    commits: AtomicUsize,
+    syncs: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct CountingInlet {
-    inlet: Box<dyn SpoolInlet>,
-    disk: CountingDisk,
-}
-
-impl Disk for CountingDisk {
-    fn create(&self, owner: &SpoolOwner) -> Result<Box<dyn SpoolInlet>, SpoolError> {
-        Ok(Box::new(CountingInlet {
-            inlet: self.disk.create(owner)?,
-            disk: self.clone(),
-        }))
-    }
-
-    fn create_in_memory(&self, owner: &SpoolOwner) -> MemorySpool {
-        self.disk.create_in_memory(owner)
-    }
-
-    fn in_memory(&self) -> Vec<String> {
-        Disk::in_memory(&self.disk)
-    }
-
-    fn spools(&self) -> Result<Vec<String>, SpoolError> {
-        self.disk.spools()
-    }
-
-    fn open(&self, spool: &str) -> Result<Box<dyn SpoolOutlet>, SpoolError> {
-        self.disk.open(spool)
-    }
-
-    fn hold_spool(&self, spool: &str) -> Result<Option<Hold>, SpoolError> {
-        self.disk.hold_spool(spool)
-    }
-
-    fn hold_office(&self, store: &str) -> Result<Option<Hold>, SpoolError> {
-        self.disk.hold_office(store)
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.disk.used_bytes()
-    }
-
-    fn retire(
-        &self,
-        spool: &str,
-        outlet: Box<dyn SpoolOutlet>,
-        hold: Hold,
-    ) -> Result<(), SpoolError> {
-        self.disk.retire(spool, outlet, hold)
-    }
-
-    fn set_aside(&self, spool: &str) -> Result<(), SpoolError> {
-        self.disk.set_aside(spool)
-    }
-
-    fn flights(&self) -> Vec<String> {
-        self.disk.flights()
-    }
-
-    fn adopt_flight(&self, flight: &str) -> Result<Option<Box<dyn DeadFlight>>, FlightError> {
-        self.disk.adopt_flight(flight)
-    }
-
-    fn set_flight_aside(&self, flight: &str) {
-        self.disk.set_flight_aside(flight);
-    }
-}
-
-impl SpoolInlet for CountingInlet {
-    fn name(&self) -> &str {
-        self.inlet.name()
-    }
-
-    fn attach(&mut self, flight: &str, place: &str, at: Timestamp) -> Result<(), SpoolError> {
-        self.inlet.attach(flight, place, at)
-    }
-
-    fn detach(&mut self, flight: &str, at: Timestamp) -> Result<(), SpoolError> {
-        self.inlet.detach(flight, at)
-    }
-
-    fn note(&mut self, figures: FlightFigures) {
-        self.inlet.note(figures);
-    }
-
+impl Watch for Counts {
     fn append(
-        &mut self,
-        batch: &[CallRecord],
-        dropped: &[(DropReason, u64)],
+        &self,
         sync: bool,
+        append: &mut dyn FnMut() -> Result<(), SpoolError>,
     ) -> Result<(), SpoolError> {
-        self.inlet.append(batch, dropped, sync)?;
-        self.disk.commits.fetch_add(1, Ordering::Relaxed);
-        self.disk
-            .syncs
-            .fetch_add(usize::from(sync), Ordering::Relaxed);
+        append()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.syncs.fetch_add(usize::from(sync), Ordering::Relaxed);
         Ok(())
-    }
-
-    fn has_unready(&self) -> bool {
-        self.inlet.has_unready()
-    }
-
-    fn last_seq(&self) -> i64 {
-        self.inlet.last_seq()
-    }
-
-    fn bytes_in_log(&self) -> i64 {
-        self.inlet.bytes_in_log()
     }
 }
 
 struct Process {
     home: TestHome,
-    disk: CountingDisk,
+    counts: Arc<Counts>,
     process: DrivenProcess,
 }
 
 fn process(sync: SpoolSync) -> Process {
     let home = place();
-    let disk = CountingDisk {
+    let counts: Arc<Counts> = Arc::default();
+    let disk = WatchedDisk {
         disk: home.disk(),
-        commits: Arc::default(),
-        syncs: Arc::default(),
+        watch: Arc::clone(&counts),
     };
     let mut settings = Settings::default();
     settings.spool.sync = sync;
@@ -155,12 +52,12 @@ fn process(sync: SpoolSync) -> Process {
         .settings(settings)
         .home(home.path())
         .clock(Arc::clone(&clock))
-        .disk(Arc::new(disk.clone()))
+        .disk(Arc::new(disk))
         .sink("memory", move || Ok(Box::new(sink.clone())));
     let process = DrivenProcess::new(builder, clock, 1).unwrap();
     Process {
         home,
-        disk,
+        counts,
         process,
     }
 }
@@ -170,11 +67,11 @@ impl Process {
     /// and how many of them reached the disk.
     fn works(&mut self, time: Duration, call_every: Option<Duration>) -> (usize, usize) {
         let now = |home: &TestHome| Duration::from_nanos(home.clock.monotonic_ns());
-        let counts = |disk: &CountingDisk| {
+        let counts = |counts: &Counts| {
             let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-            (count(&disk.commits), count(&disk.syncs))
+            (count(&counts.commits), count(&counts.syncs))
         };
-        let before = counts(&self.disk);
+        let before = counts(&self.counts);
         let end = now(&self.home) + time;
         let mut next = now(&self.home);
         while now(&self.home) < end {
@@ -188,7 +85,7 @@ impl Process {
             let micros = u32::try_from(pause.as_micros()).unwrap();
             self.home.clock.pass(micros.max(1_000));
         }
-        let after = counts(&self.disk);
+        let after = counts(&self.counts);
         (after.0 - before.0, after.1 - before.1)
     }
 }
